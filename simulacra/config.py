@@ -1,0 +1,65 @@
+"""Typed settings: what a recipe or a model may be told, checked when it is told."""
+
+import json
+from collections.abc import Iterator, Mapping
+from typing import Any, Self
+
+from pydantic import BaseModel, ConfigDict, ValidationError
+
+from simulacra.errors import UserError, unknown
+
+
+class Config(BaseModel):
+    """A frozen record of named settings; unknown names and wrong types are refused."""
+
+    model_config = ConfigDict(extra="forbid", frozen=True, validate_default=True)
+
+    @classmethod
+    def read(cls, values: Mapping[str, Any], what: str) -> Self:
+        """Build from `values`. Raises UserError naming the first field that does not fit, and `what` it belongs to."""
+        try:
+            return cls.model_validate(dict(values))
+        except ValidationError as error:
+            first = error.errors()[0]
+            path = ".".join(str(part) for part in first["loc"])
+            if first["type"] == "extra_forbidden":
+                raise unknown(f"setting of {what}", path, (name for name, _ in cls.settings())) from None
+            raise UserError(
+                f"{what}: '{path}' {_plain(first)}, not {json.dumps(first['input'], default=str)}"
+            ) from None
+
+    @classmethod
+    def settings(cls, prefix: str = "") -> Iterator[tuple[str, Any]]:
+        """Every setting as (dotted name, field), nested records flattened."""
+        for name, field in cls.model_fields.items():
+            if isinstance(field.annotation, type) and issubclass(field.annotation, Config):
+                yield from field.annotation.settings(f"{prefix}{name}.")
+            else:
+                yield f"{prefix}{name}", field
+
+    def with_overrides(self, overrides: Mapping[str, str], what: str) -> Self:
+        """A copy with dotted names replaced, values written as on a command line. Raises UserError as `read` does."""
+        tree = self.model_dump()
+        known = [name for name, _ in self.settings()]
+        for dotted, text in overrides.items():
+            if dotted not in known:
+                raise unknown(f"option of {what}", dotted, known)
+            *path, leaf = dotted.split(".")
+            branch = tree
+            for part in path:
+                branch = branch[part]
+            branch[leaf] = _value(text)
+        return self.read(tree, what)
+
+
+def _value(text: str) -> Any:
+    """A command-line word as JSON where it is JSON, a list where it has commas, and the word itself otherwise."""
+    try:
+        return json.loads(f"[{text}]" if "," in text else text)
+    except json.JSONDecodeError:
+        return text
+
+
+def _plain(error: Any) -> str:
+    message = error["msg"]
+    return message.removeprefix("Input ") if message.startswith("Input ") else f"is refused: {message}"

@@ -1,0 +1,92 @@
+"""Several processes playing one game: plain torch.distributed, launched by torchrun.
+
+Parameters are broadcast at the start; after a round's backward passes one flattened reduction joins its gradients
+and terms. There is no wrapper around modules: any method may run, second derivatives included.
+"""
+
+import os
+from collections.abc import Callable, Iterator, Sequence
+from contextlib import AbstractContextManager, contextmanager, nullcontext
+
+import torch
+import torch.distributed as dist
+from torch import Tensor, nn
+
+from simulacra.play import Table
+
+
+class Ranks(Table):
+    """The table of several processes: sums and means go over all of them."""
+
+    def __init__(self, micro_batches: int = 1, precision: Callable[[], AbstractContextManager] = nullcontext) -> None:
+        super().__init__(micro_batches, precision)
+        self.rank, self.size = dist.get_rank(), dist.get_world_size()
+
+    def sum(self, tensors: Sequence[Tensor]) -> None:
+        """Replace each tensor by its sum over ranks: one reduction per dtype."""
+        for group in _by_dtype(tensors):
+            flat = torch.cat([tensor.detach().reshape(-1) for tensor in group])
+            dist.all_reduce(flat)
+            for tensor, part in zip(group, flat.split([t.numel() for t in group])):
+                tensor.detach().copy_(part.view(tensor.shape))
+
+    def mean(self, tensors: Sequence[Tensor]) -> None:
+        """Replace each tensor by its mean over ranks."""
+        self.sum(tensors)
+        for tensor in tensors:
+            tensor.detach().div_(self.size)
+
+
+def _by_dtype(tensors: Sequence[Tensor]) -> Iterator[list[Tensor]]:
+    for dtype in dict.fromkeys(tensor.dtype for tensor in tensors):
+        yield [tensor for tensor in tensors if tensor.dtype == dtype]
+
+
+def launched() -> bool:
+    """Whether torchrun started this process as one of several."""
+    return int(os.environ.get("WORLD_SIZE", "1")) > 1
+
+
+@contextmanager
+def process_group(device: torch.device) -> Iterator[None]:
+    """Inside, the ranks that torchrun launched can talk to each other; alone, nothing happens."""
+    if not launched():
+        yield
+        return
+    dist.init_process_group("nccl" if device.type == "cuda" else "gloo")
+    try:
+        yield
+    finally:
+        dist.destroy_process_group()
+
+
+def broadcast(modules: Sequence[nn.Module]) -> None:
+    """Every rank takes rank 0's parameters and buffers."""
+    for module in modules:
+        for tensor in (*module.parameters(), *module.buffers()):
+            value = tensor.detach().contiguous()
+            dist.broadcast(value, 0)
+            tensor.detach().copy_(value)
+
+
+def average_buffers(table: Table, modules: Sequence[nn.Module]) -> None:
+    """Running statistics become their mean over ranks, as they are saved; counters are equal already."""
+    table.mean([b for module in modules for b in module.buffers() if b.is_floating_point()])
+
+
+def gather_rows(table: Table, rows: Tensor) -> Tensor:
+    """Per-sample state of the joint batch from each rank's rows, on every rank."""
+    if table.size == 1:
+        return rows
+    parts = [torch.empty_like(rows) for _ in range(table.size)]
+    dist.all_gather(parts, rows.contiguous())
+    return torch.cat(parts)
+
+
+def any_rank(table: Table, flag: bool) -> bool:
+    """Whether `flag` holds on any rank: how ranks agree on stopping."""
+    if table.size == 1:
+        return flag
+    vote = torch.tensor([float(flag)], device="cuda" if dist.get_backend() == "nccl" else "cpu")
+    table.sum([vote])
+    return bool(vote.item())

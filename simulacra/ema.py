@@ -1,0 +1,74 @@
+"""Averages of weights along training, and the weights a model is judged by."""
+
+from collections.abc import Iterator, Sequence
+from contextlib import contextmanager
+
+import torch
+from torch import Tensor, nn
+from torch.nn.modules.batchnorm import _BatchNorm
+
+
+class Average:
+    """Exponential moving average of parameters, with a window that grows with training.
+
+    After t updates the decay is min(decay, t / (t + 10)): the untrained weights drop out at once (t = 0), the window
+    is a tenth of the training so far, and `decay` bounds it in the end. Before any update it is the weights themselves.
+    """
+
+    def __init__(self, parameters: Sequence[nn.Parameter], decay: float = 0.999) -> None:
+        self.parameters, self.decay, self.updates = parameters, decay, 0
+        self.values: list[Tensor] = []
+
+    @torch.no_grad()
+    def update(self) -> None:
+        """Move towards the parameters as they are now."""
+        if not self.values:
+            self.values = [parameter.detach().clone() for parameter in self.parameters]
+        decay = min(self.decay, self.updates / (self.updates + 10))
+        torch._foreach_lerp_(self.values, list(self.parameters), 1.0 - decay)
+        self.updates += 1
+
+    @contextmanager
+    def in_place(self) -> Iterator[None]:
+        """Inside, the parameters hold their averages."""
+        self._swap()
+        try:
+            yield
+        finally:
+            self._swap()
+
+    def _swap(self) -> None:
+        for k, parameter in enumerate(self.parameters[: len(self.values)]):
+            parameter.data, self.values[k] = self.values[k], parameter.data
+
+    def load(self, values: Sequence[Tensor], updates: int) -> None:
+        """Take over `values`, one per parameter, as they were after `updates` updates."""
+        self.values = [torch.empty_like(p.data).copy_(value) for p, value in zip(self.parameters, values)]
+        self.updates = updates
+
+
+@contextmanager
+def statistics_reestimated(model: nn.Module, passes: Iterator[None]) -> Iterator[None]:
+    """Inside, batch norm's running statistics are the plain average over `passes`, run in training mode.
+
+    They belong to the weights as they are now (averaged ones, say); the former statistics come back afterwards.
+    """
+    norms = [layer for layer in model.modules() if isinstance(layer, _BatchNorm) and layer.track_running_stats]
+    before = [(layer, layer.momentum, {k: v.clone() for k, v in layer.named_buffers()}) for layer in norms]
+    modes = [(layer, layer.training) for layer in model.modules()]
+    for layer in norms:
+        layer.reset_running_stats()
+        layer.momentum = None  # None: cumulative average
+        layer.train()
+    with torch.no_grad():
+        for _ in passes if norms else ():
+            pass
+    for layer, training in modes:
+        layer.training = training
+    try:
+        yield
+    finally:
+        for layer, momentum, buffers in before:
+            layer.momentum = momentum
+            for name, buffer in layer.named_buffers():
+                buffer.copy_(buffers[name])

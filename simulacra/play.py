@@ -1,0 +1,252 @@
+"""One turn of a round: on which rows, with which noise, and the gradients its moves have there."""
+
+from collections.abc import Callable, Iterator, Mapping, Sequence
+from contextlib import AbstractContextManager, contextmanager, nullcontext
+from dataclasses import dataclass, field
+from math import isfinite
+from typing import TYPE_CHECKING, NamedTuple, Protocol, Self
+
+import torch
+from torch import Tensor
+
+from simulacra import randomness
+from simulacra.buffers import held
+
+if TYPE_CHECKING:
+    from simulacra.game import Game, Move
+
+Terms = Mapping[str, Tensor]
+"""Named terms of a cost, scalars or one value per sample `[N]`; the kernel takes means and descends their sum."""
+Gradients = dict[str, list[Tensor | None]]
+"""For each moving player, one gradient per parameter; None where no cost depends on the parameter."""
+
+
+class Rows(Protocol):
+    """What the kernel asks of a batch: `x` `[N, ...]` are rows `start` … `start + N` of a joint batch of `joint`."""
+
+    x: Tensor
+    start: int
+    joint: int
+    pass_end: bool
+
+    def rows(self, first: int, last: int) -> Self:
+        """The rows `first` … `last`−1 of this batch, as a batch."""
+        ...
+
+
+class NonFinite(ArithmeticError):
+    """A term or a gradient is NaN or infinite; no weight and no optimiser state has been touched by this round."""
+
+    def __init__(self, what: str, step: int, batch: Rows) -> None:
+        super().__init__(f"{what} is not finite at step {step}")
+        self.batch = batch
+
+
+class Clock(NamedTuple):
+    """When a step is played: what its randomness and its schedules are functions of."""
+
+    seed: int = 0
+    stage: int = 0
+    step: int = 0
+    attempt: int = 0
+    progress: float = 0.0
+
+
+class At:
+    """What a cost is told beside its batch: the clock, noise for its rows, and the game's state.
+
+    Noise is drawn for the joint batch from a generator keyed by the move and cut to these rows, so it does not depend
+    on ranks or micro-batches. State that is written is seen from the next round on.
+    """
+
+    def __init__(self, clock: Clock, key: tuple[int, ...], batch: Rows, turn: "Turn", part: int) -> None:
+        self.clock, self.progress = clock, clock.progress
+        self.watched: dict[str, Tensor] = {}
+        self._key, self._batch, self._turn, self._part, self._draws = key, batch, turn, part, 0
+
+    def normal(self, *shape: int) -> Tensor:
+        """Standard normal noise `[N, *shape]`, N the rows of the batch."""
+        return self._noise(torch.randn, shape)
+
+    def uniform(self, *shape: int) -> Tensor:
+        """Uniform noise on [0, 1), `[N, *shape]`."""
+        return self._noise(torch.rand, shape)
+
+    def _noise(self, law: Callable[..., Tensor], shape: tuple[int, ...]) -> Tensor:
+        x, start = self._batch.x, self._batch.start
+        generator = randomness.generator(x.device, *self._key, self._draws)
+        self._draws += 1
+        joint = law(self._batch.joint, *shape, generator=generator, device=x.device, dtype=x.dtype)
+        return joint[start : start + len(x)]
+
+    def watch(self, name: str, value: Tensor) -> None:
+        """Log the mean of `value` beside the terms; nothing descends it."""
+        self.watched[name] = value.detach()
+
+    def state(self, name: str) -> Tensor:
+        """The game's state `name`: these rows of it if it is per sample, all of it if it is shared."""
+        value = self._turn.game.state[name]
+        if name not in self._turn.game.per_sample:
+            return value
+        first = self._batch.start - self._turn.batch.start
+        return value[first : first + len(self._batch.x)]
+
+    def write(self, name: str, value: Tensor) -> None:
+        """Set state `name` for the next round: these rows of it, or, if shared, the mean over micro-batches and ranks
+        of what is written."""
+        share = len(self._batch.x) / len(self._turn.batch.x)
+        self._turn.written.setdefault(name, {})[self._part] = (share, value.detach())
+
+
+@dataclass(eq=False)
+class Turn:
+    """One repetition of one round: the batch it is played on, when, among whom; and the state written so far."""
+
+    game: "Game"
+    batch: Rows
+    clock: Clock
+    key: tuple[int, ...]
+    table: "Table"
+    written: dict[str, dict[int, tuple[float, Tensor]]] = field(default_factory=dict)
+
+    def parts(self, move: int) -> Iterator[tuple[Rows, At, float]]:
+        """The batch in micro-batches, each with its `At` and its share of the rows."""
+        n = len(self.batch.x)
+        size = -(-n // self.table.micro_batches) or 1
+        for part, first in enumerate(range(0, n, size)):
+            rows = self.batch if size >= n else self.batch.rows(first, min(first + size, n))
+            yield rows, At(self.clock, (*self.key, move), rows, self, part), len(rows.x) / n
+
+    def commit(self) -> None:
+        """Let the state written during this turn be seen."""
+        for name, parts in self.written.items():
+            if name in self.game.per_sample:
+                self.game.state[name] = torch.cat([value for _, value in parts.values()])
+            else:
+                mean = torch.stack([share * value for share, value in parts.values()]).sum(0)
+                self.table.mean([mean])
+                self.game.state[name] = mean
+
+
+class Table:
+    """Where a game is played: alone, in one piece, in the default precision. `distributed.Ranks` is the other one."""
+
+    rank, size = 0, 1
+
+    def __init__(self, micro_batches: int = 1, precision: Callable[[], AbstractContextManager] = nullcontext) -> None:
+        self.micro_batches, self.precision = micro_batches, precision
+
+    def mean(self, tensors: Sequence[Tensor]) -> None:
+        """Replace each tensor by its mean over ranks."""
+
+    def sum(self, tensors: Sequence[Tensor]) -> None:
+        """Replace each tensor by its sum over ranks."""
+
+
+class Play:
+    """A round about to be played on a turn: a rule takes its gradients as often as it wants, always on the same batch
+    and noise, and returns those to apply."""
+
+    def __init__(self, moves: Sequence[tuple[int, "Move"]], turn: Turn) -> None:
+        self.moves, self.turn, self.game = moves, turn, turn.game
+        self.names = list(dict.fromkeys(name for _, move in moves for name in move.players))
+        self.terms: dict[str, Tensor] = {}
+
+    def gradients(self) -> Gradients:
+        """The joint gradients over moves, micro-batches and ranks: v of the papers on game dynamics."""
+        self.terms = {}
+        for number, move in self.moves:
+            gain = move.every if move.gain is None else move.gain
+            for batch, at, share in self.turn.parts(number):
+                with self.game.moving(move.players):
+                    self._descend(move, batch, at, share, gain)
+        gradients = self.game.take_gradients(self.names)
+        self._join(gradients, [*self.terms.values()])
+        return gradients
+
+    def _descend(self, move: "Move", batch: Rows, at: At, share: float, gain: float) -> None:
+        """Add the gradient of `move`'s cost on one micro-batch to its players' `.grad`."""
+        with self.turn.table.precision():
+            costs = [(names, prefix, means(terms)) for names, prefix, terms in move.costs(batch, at)]
+        for k, (names, prefix, terms) in enumerate(costs):
+            total = torch.stack([*terms.values()]).sum() * (gain * share)
+            if not total.requires_grad:
+                raise ValueError(f"the cost of move '{move.name}' does not depend on {', '.join(names)}")
+            total.backward(inputs=self.game.parameters(names), retain_graph=k + 1 < len(costs))
+            self._log({prefix + name: term for name, term in terms.items()}, share)
+        self._log({f"{move.name}/{name}": value for name, value in means(at.watched).items()}, share)
+
+    def _log(self, values: Mapping[str, Tensor], share: float) -> None:
+        for name, value in values.items():
+            value = value.detach() * share
+            self.terms[name] = self.terms[name] + value if name in self.terms else value
+
+    def pullback(self, v: Gradients) -> Gradients:
+        """Jᵀv, J the Jacobian of `gradients` by the parameters of all moving players: ∇½‖v‖² where v is the gradient
+        itself (Mescheder et al. 2017, eq. 10), exact over micro-batches and ranks."""
+        for number, move in self.moves:
+            gain = move.every if move.gain is None else move.gain
+            for batch, at, share in self.turn.parts(number):
+                with self.game.moving(self.names), held(*(self.game.players[n].module for n in self.names)):
+                    for names, _, terms in move.costs(batch, at):
+                        total = torch.stack([*means(terms).values()]).sum() * (gain * share)
+                        self._pull(names, total, v)
+        result = self.game.take_gradients(self.names)
+        self._join(result, [])
+        return result
+
+    def _pull(self, names: Sequence[str], total: Tensor, v: Gradients) -> None:
+        parameters = self.game.parameters(names)
+        field_ = torch.autograd.grad(total, parameters, create_graph=True, allow_unused=True)
+        along = [w for name in names for w in v[name]]
+        pairs = [(g, w) for g, w in zip(field_, along) if g is not None and w is not None and g.requires_grad]
+        if pairs:
+            outputs, directions = zip(*pairs)
+            torch.autograd.backward(outputs, directions, inputs=self.game.parameters(self.names))
+
+    @contextmanager
+    def ahead(self, gradients: Gradients) -> Iterator[None]:
+        """Inside, every player has stepped along `gradients`; afterwards all is as before."""
+        kept = [self.game.snapshot(name) for name in self.names]
+        self.game.apply(gradients, self)
+        try:
+            yield
+        finally:
+            for restore in kept:
+                restore()
+
+    def _join(self, gradients: Gradients, terms: list[Tensor]) -> None:
+        """Average gradients and terms over ranks, in one reduction; a gradient is absent only where all lack it."""
+        if self.turn.table.size == 1:
+            return
+        parameters = self.game.parameters(self.names)
+        flat = [g for name in self.names for g in gradients[name]]
+        present = torch.tensor([g is not None for g in flat], dtype=torch.float32, device=parameters[0].device)
+        full = [torch.zeros_like(p) if g is None else g for g, p in zip(flat, parameters)]
+        self.turn.table.mean([*full, *terms, present])
+        joined = iter(g if on else None for g, on in zip(full, present.tolist()))
+        for name in self.names:
+            gradients[name] = [next(joined) for _ in gradients[name]]
+
+
+def means(terms: Terms) -> dict[str, Tensor]:
+    """The mean of each term, in float32 or better."""
+    half = (torch.bfloat16, torch.float16)
+    return {name: (term.float() if term.dtype in half else term).mean() for name, term in terms.items()}
+
+
+def norm(grads: Sequence[Tensor | None]) -> Tensor:
+    """The Euclidean norm of all gradients together."""
+    present = [grad for grad in grads if grad is not None]
+    return torch.stack(torch._foreach_norm(present)).norm() if present else torch.zeros(())
+
+
+def require_finite(values: Mapping[str, Tensor], turn: Turn) -> dict[str, float]:
+    """All values as numbers, in one transfer. Raises NonFinite naming the first that is not finite."""
+    if not values:
+        return {}
+    numbers = dict(zip(values, torch.stack([value.float() for value in values.values()]).tolist()))
+    for name, number in numbers.items():
+        if not isfinite(number):
+            raise NonFinite(f"'{name}'", turn.clock.step, turn.batch)
+    return numbers

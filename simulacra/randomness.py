@@ -1,0 +1,60 @@
+"""Every random number is a function of a key and a sample's number, never of history.
+
+Two kinds are needed. Training draws for a whole joint batch from a `torch.Generator` seeded by the key of the move.
+Sampling wants sample *i* to be the same whatever is drawn beside it: a counter-based hash of (seed, i, draw).
+"""
+
+import hashlib
+import struct
+
+import numpy as np
+import torch
+from torch import Tensor
+
+GOLDEN = np.uint64(0x9E3779B97F4A7C15)
+
+
+def key_of(*parts: int) -> int:
+    """A 63-bit key from any number of integers: equal parts give equal keys, on every machine."""
+    digest = hashlib.blake2b(struct.pack(f"<{len(parts)}q", *parts), digest_size=8).digest()
+    return int.from_bytes(digest, "little") >> 1
+
+
+def generator(device: torch.device, *parts: int) -> torch.Generator:
+    """A generator on `device` whose stream is a function of `parts` alone."""
+    return torch.Generator(device).manual_seed(key_of(*parts))
+
+
+def counter_uniform(seed: int, index: np.ndarray, width: int, draw: int = 0) -> np.ndarray:
+    """Uniform numbers in (0, 1), float64 `[len(index), width]`: row k depends on (seed, index[k], draw) alone.
+
+    A SplitMix64 stream (Steele, Lea & Flood 2014, Fig. 15) per row: the row's key is hashed from its number, the
+    columns are its successive outputs.
+    """
+    base = np.uint64(key_of(seed, draw))
+    rows = _mix(base + GOLDEN * (index.astype(np.uint64) + np.uint64(1)))
+    columns = GOLDEN * np.arange(1, width + 1, dtype=np.uint64)
+    bits = _mix(rows[:, None] + columns[None, :])
+    return ((bits >> np.uint64(11)).astype(np.float64) + 0.5) * 2.0**-53
+
+
+def _mix(x: np.ndarray) -> np.ndarray:
+    """SplitMix64's finaliser: a bijection of 64-bit words in which every input bit reaches every output bit."""
+    x = (x ^ (x >> np.uint64(30))) * np.uint64(0xBF58476D1CE4E5B9)
+    x = (x ^ (x >> np.uint64(27))) * np.uint64(0x94D049BB133111EB)
+    return x ^ (x >> np.uint64(31))
+
+
+def sample_uniform(n: int, *shape: int, seed: int, start: int = 0, draw: int = 0) -> Tensor:
+    """Uniform noise on (0, 1) for samples start … start+n−1, float32 `[n, *shape]`, on the CPU."""
+    return torch.from_numpy(_counted(n, shape, seed, start, draw)).float().reshape(n, *shape)
+
+
+def sample_normal(n: int, *shape: int, seed: int, start: int = 0, draw: int = 0) -> Tensor:
+    """Standard normal noise for samples start … start+n−1, float32 `[n, *shape]`, on the CPU."""
+    uniform = torch.from_numpy(_counted(n, shape, seed, start, draw))
+    return torch.special.ndtri(uniform).float().reshape(n, *shape)
+
+
+def _counted(n: int, shape: tuple[int, ...], seed: int, start: int, draw: int) -> np.ndarray:
+    return counter_uniform(seed, np.arange(start, start + n), int(np.prod(shape, dtype=np.int64)), draw)
