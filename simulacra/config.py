@@ -2,11 +2,13 @@
 
 import json
 from collections.abc import Iterator, Mapping
-from typing import Any, Self
+from typing import Any, Self, TypeVar
 
 from pydantic import BaseModel, ConfigDict, ValidationError
 
 from simulacra.errors import UserError, unknown
+
+C = TypeVar("C", bound="Config")
 
 
 class Config(BaseModel):
@@ -36,6 +38,10 @@ class Config(BaseModel):
                 yield from field.annotation.settings(f"{prefix}{name}.")
             else:
                 yield f"{prefix}{name}", field
+
+    def part(self, kind: type[C]) -> C:
+        """Those of these settings that `kind` has, as a `kind`."""
+        return kind.model_validate({name: getattr(self, name) for name in kind.model_fields})
 
     def with_overrides(self, overrides: Mapping[str, str], what: str) -> Self:
         """A copy with dotted names replaced, values written as on a command line. Raises UserError as `read` does."""

@@ -1,7 +1,7 @@
 """Averages of weights along training, and the weights a model is judged by."""
 
-from collections.abc import Iterator, Sequence
-from contextlib import contextmanager
+from collections.abc import Callable, Iterator, Sequence
+from contextlib import ExitStack, contextmanager
 
 import torch
 from torch import Tensor, nn
@@ -72,3 +72,20 @@ def statistics_reestimated(model: nn.Module, passes: Iterator[None]) -> Iterator
             layer.momentum = momentum
             for name, buffer in layer.named_buffers():
                 buffer.copy_(buffers[name])
+
+
+@contextmanager
+def judged(model: nn.Module, averages: Sequence[Average], passes: Callable[[], Iterator[None]]) -> Iterator[str]:
+    """Inside, `model` is as it is judged, sampled and saved: averaged weights where there are averages, and running
+    statistics re-estimated for them. Yields which weights these are, in words."""
+    averages = [average for average in averages if average.values]
+    if not averages:
+        yield "the weights of the last step"
+        return
+    with ExitStack() as stack:
+        for average in averages:
+            stack.enter_context(average.in_place())
+        normed = any(isinstance(layer, _BatchNorm) for layer in model.modules())
+        stack.enter_context(statistics_reestimated(model, passes()))
+        words = f"the moving average of the weights (decay {averages[0].decay})"
+        yield words + (", batch-norm statistics re-estimated for it" if normed else "")

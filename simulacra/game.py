@@ -171,9 +171,7 @@ class Game:
         self.rounds, self.state, self.per_sample = rounds, dict(state or {}), frozenset(per_sample)
         self.statistics: dict[str, dict[str, Tensor]] = {}
         self._check(listed)
-        self.optimizers = {
-            p.name: p.optimizer.build(p.parameters, self._correction(p.name)) for p in listed if p.optimizer
-        }
+        self.optimizers = {p.name: self._optimizer(p, p.optimizer) for p in listed if p.optimizer}
 
     @classmethod
     def single(cls, player: Player, cost: Cost) -> Self:
@@ -260,7 +258,8 @@ class Game:
         for parameter, grad in zip(player.parameters, grads):
             parameter.grad = grad
         optimizer.step()
-        optimizer.zero_grad()
+        for parameter in player.parameters:
+            parameter.grad = None
 
     def snapshot(self, name: str) -> Callable[[], None]:
         """Keep `name`'s parameters, buffers and optimiser state; calling the result puts them back."""

@@ -15,7 +15,7 @@ class RowNames(Protocol):
 
 @final
 class Names:
-    """An immutable list of strings held as one bytes buffer and its offsets (about the length of each name + 8 bytes)."""
+    """An immutable list of strings, held as one bytes buffer and its offsets: 8 bytes a name beside its letters."""
 
     __slots__ = ("_bytes", "_ends")
 

@@ -4,6 +4,7 @@ import warnings
 from collections.abc import Iterator
 from contextlib import contextmanager
 from dataclasses import dataclass
+from typing import IO
 
 import numpy as np
 from numpy.typing import NDArray
@@ -12,6 +13,7 @@ from PIL import ExifTags, Image
 from simulacra.data.request import SMALLEST
 
 RESIZING = "centre-cropped and resized (Lanczos, antialiased)"
+FORMATS = ("PNG", "JPEG", "BMP", "GIF", "WEBP", "TIFF")  # others, some of which run programs, are never tried
 GREY_MODES = ("1", "L", "LA", "La", "F")
 TURNS = {
     2: Image.Transpose.FLIP_LEFT_RIGHT,
@@ -26,7 +28,7 @@ TURNS = {
 
 @dataclass(frozen=True, slots=True)
 class Header:
-    """What a file says about its image before it is decoded: size in pixels after EXIF rotation, colour, what needs doing."""
+    """What a file says before it is decoded: size in pixels after EXIF rotation, colour, what needs doing."""
 
     height: int
     width: int
@@ -46,6 +48,11 @@ def strict_pillow() -> Iterator[None]:
         yield
 
 
+def open_picture(file: str | IO[bytes]) -> Image.Image:
+    """Open an image file of one of the known formats, whatever its name says; raises what Pillow raises."""
+    return Image.open(file, formats=FORMATS)
+
+
 def header(im: Image.Image) -> Header:
     """Read the header of an opened image.
 
@@ -62,14 +69,14 @@ def header(im: Image.Image) -> Header:
 def pixels(im: Image.Image, size: tuple[int, int] | None, channels: int) -> NDArray[np.uint8]:
     """Decode an opened image to uint8 [C, H, W]; `size` is (H, W), None keeps the image's own.
 
-    Animations give their first frame; transparent pixels are laid over white; 16-bit and [0, 1] float pixels are scaled;
-    a grey image from colour is ITU-R 601 luma.
+    Animations give their first frame; transparent pixels are laid over white; 16-bit and [0, 1] float pixels are
+    scaled; colour becomes grey as ITU-R 601 luma.
 
     Raises:
         ValueError: integer pixels outside 0..65535 or float pixels outside [0, 1].
         Exception: whatever Pillow raises on a broken file.
     """
-    turn = _orientation(im)
+    turn = 1 if im.format == "TIFF" else _orientation(im)  # Pillow turns TIFF by itself while loading
     im.load()
     flat = _flatten(_eight_bits(im), "L" if channels == 1 else "RGB")
     if turn in TURNS:
@@ -89,8 +96,8 @@ def fit(im: Image.Image, size: tuple[int, int]) -> Image.Image:
 
 
 def _orientation(im: Image.Image) -> int:
-    """EXIF orientation 1..8. Pillow turns TIFF by itself, and would decode a whole PNG to find that it has no EXIF."""
-    if im.format == "TIFF" or (im.format == "PNG" and "exif" not in im.info):
+    """EXIF orientation 1..8. A PNG without EXIF in its header is not asked: Pillow would decode it all to look on."""
+    if im.format == "PNG" and "exif" not in im.info:
         return 1
     try:
         turn = im.getexif().get(ExifTags.Base.Orientation, 1)

@@ -35,8 +35,8 @@ class Source:
         split: "train" or "test".
         spec: what a row looks like.
         summary: one line that says what was found and what was done to it.
-        fingerprint: hex sha256 of the content; for rows decoded on demand, of names, sizes, labels, resizing and the bytes
-            of up to 256 evenly spaced files.
+        fingerprint: hex sha256 of the content; for rows decoded on demand, of names, sizes, labels, resizing and the
+            bytes of up to 256 evenly spaced files.
         labels: int64 [N], or None.
         names: a name for every row.
         data: all rows as one tensor, uint8 [N, C, H, W] or float32 [N, D], or a reader of rows.
@@ -66,7 +66,7 @@ class Source:
         return self.read(index)[0]
 
     def read(self, index: NDArray[np.int64]) -> tuple[Tensor, tuple[int, ...]]:
-        """Like `rows`, with the numbers of the unreadable rows that another row stands in for (only with `skip_broken`)."""
+        """Like `rows`, with the numbers of the unreadable rows that another one replaces (only with `skip_broken`)."""
         if isinstance(self.data, Tensor):
             return self.data.index_select(0, torch.from_numpy(np.ascontiguousarray(index))), ()
         return self.data.read(index)
@@ -87,12 +87,12 @@ def rows_bytes(spec: Spec, count: int) -> int:
 
 
 def digest(head: Any, parts: Iterable[bytes | NDArray[Any]]) -> str:
-    """Hex sha256 over a JSON value and buffers, each preceded by its length."""
+    """Hex sha256 over a JSON value and buffers, each preceded by its number of bytes."""
     sha = hashlib.sha256(json.dumps(head, sort_keys=True).encode())
     for part in parts:
-        flat = memoryview(part) if isinstance(part, bytes) else memoryview(np.ascontiguousarray(part).reshape(-1)).cast("B")
+        flat = np.frombuffer(part, np.uint8) if isinstance(part, bytes) else np.ascontiguousarray(part).reshape(-1)
         sha.update(flat.nbytes.to_bytes(8, "little"))
-        sha.update(flat)
+        sha.update(flat.data)
     return sha.hexdigest()
 
 
@@ -102,7 +102,7 @@ def tensor_digest(spec: Spec, data: Tensor, labels: Tensor | None) -> str:
 
 
 def describe(source: Source) -> dict[str, Any]:
-    """What `simulacra data info` shows, in JSON's types; `classes` maps class names to numbers of images, or is None."""
+    """What `simulacra data info` shows, in JSON's types; `classes` maps class names to numbers of rows, or is None."""
     return {
         "word": source.word,
         "split": source.split,

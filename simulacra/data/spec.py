@@ -15,7 +15,7 @@ RANKS = {"image": 3, "vector": 1}
 class Spec:
     """Kind, shape and class names of a data set's rows.
 
-    Images are stored as uint8 and become float32 in [-1, 1] (x / 127.5 - 1) in a batch; vectors are float32 as they are.
+    Images are stored as uint8 and become float32 in [-1, 1] (x / 127.5 - 1) in a batch; vectors are float32.
 
     Attributes:
         kind: "image" or "vector".
@@ -79,7 +79,9 @@ class Spec:
 
     def _image_size(self, axis: int) -> int:
         if self.kind != "image":
-            raise UserError(f"data of shape {self.shape} are vectors, not images: they have no channels, height or width")
+            raise UserError(
+                f"data of shape {self.shape} are vectors, not images: they have no channels, height or width"
+            )
         return self.shape[axis]
 
 

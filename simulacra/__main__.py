@@ -1,0 +1,5 @@
+"""`python -m simulacra`, which is also what torchrun launches."""
+
+from simulacra.cli import main
+
+main()

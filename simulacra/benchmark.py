@@ -1,0 +1,37 @@
+"""How fast a recipe's step is on this machine."""
+
+import statistics
+import time
+from collections.abc import Mapping
+from typing import Any
+
+from simulacra.data import Feed, open_data
+from simulacra.game import Clock, Table
+from simulacra.precision import Precision, autocast, choose_device, has_native_bfloat16
+from simulacra.recipes import find
+from simulacra.session import build, has_convolutions
+
+
+def measure(recipe: str, data: str, options: Mapping[str, str], steps: int, wish: str) -> list[dict[str, Any]]:
+    """Milliseconds per step (the median over `steps`) and images per second, in each precision the device computes in."""
+    device = choose_device(wish)
+    precisions: list[Precision] = ["float32", "bfloat16"] if has_native_bfloat16(device) else ["float32"]
+    return [_time(recipe, data, options, steps, precision, device) for precision in precisions]
+
+
+def _time(
+    recipe: str, data: str, options: Mapping[str, str], steps: int, precision: Precision, device: Any
+) -> dict[str, Any]:
+    kind, source = find(recipe), open_data(data)
+    plan = build(kind, source, kind.options().with_overrides(options, f"recipe {recipe}"), 0, device)
+    game = plan.stages[0].game
+    images = any(has_convolutions(player.module) for player in game.players.values())
+    feed = Feed(source, seed=0, batch=plan.batch, device=device, channels_last=images)
+    table, times = Table(precision=autocast(precision, device)), []
+    for step in range(steps + 3):  # the first three warm up
+        began = time.perf_counter()
+        game.step(lambda k, at=step * game.batches_per_step: feed.at(at + k), Clock(step=step), table)
+        times.append(time.perf_counter() - began)
+    seconds = statistics.median(times[3:])
+    rate = plan.batch * game.batches_per_step / seconds
+    return {"precision": precision, "milliseconds": round(1e3 * seconds, 2), "images_per_second": round(rate)}

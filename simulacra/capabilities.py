@@ -1,0 +1,73 @@
+"""What a model can do, as small protocols; every tool asks for a capability, never for a class."""
+
+from typing import Literal, NamedTuple, Protocol, runtime_checkable
+
+from torch import Tensor
+
+
+class LogProb(NamedTuple):
+    """Log-probabilities `value` `[N]` in nats, and whether they are `exact`, a lower `bound` or an `estimate`."""
+
+    value: Tensor
+    kind: Literal["exact", "bound", "estimate"]
+
+
+@runtime_checkable
+class Samples(Protocol):
+    """Draws from what it has learned."""
+
+    def sample(self, n: int, *, seed: int = 0, start: int = 0) -> Tensor:
+        """Samples start … start+n−1 of the stream `seed`: images `[n, C, H, W]` in [−1, 1], vectors `[n, D]`.
+
+        Sample i depends on (seed, i) alone: its noise bit for bit, the output to 1e-5."""
+        ...
+
+
+@runtime_checkable
+class Encodes(Protocol):
+    """Finds a code for data."""
+
+    def encode(self, x: Tensor) -> Tensor:
+        """Codes `[N, J]` of data `[N, ...]`."""
+        ...
+
+
+@runtime_checkable
+class Decodes(Protocol):
+    """Makes data of codes."""
+
+    def decode(self, z: Tensor) -> Tensor:
+        """Data `[N, ...]` in the range of the data spec, of codes `[N, J]`."""
+        ...
+
+
+@runtime_checkable
+class Reconstructs(Protocol):
+    """Encodes and decodes."""
+
+    def reconstruct(self, x: Tensor) -> Tensor:
+        """Data `[N, ...]` as the model would have it."""
+        ...
+
+
+@runtime_checkable
+class HasLogProb(Protocol):
+    """Knows how likely data is, exactly or not."""
+
+    def log_prob(self, x: Tensor, *, seed: int = 0, start: int = 0) -> LogProb:
+        """Log-probability of data rows start … start+N−1; whatever noise it needs is a function of (seed, row)."""
+        ...
+
+
+CAPABILITIES: dict[str, type] = {
+    "sample": Samples,
+    "encode": Encodes,
+    "decode": Decodes,
+    "reconstruct": Reconstructs,
+    "log_prob": HasLogProb,
+}
+
+
+def verbs(model: object) -> list[str]:
+    """The names of the capabilities `model` has."""
+    return [name for name, protocol in CAPABILITIES.items() if isinstance(model, protocol)]

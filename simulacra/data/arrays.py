@@ -1,0 +1,163 @@
+"""`npz:PATH`: arrays of images."""
+
+import os
+from collections.abc import Mapping
+from pickle import UnpicklingError
+from typing import Any
+
+import numpy as np
+from numpy.lib.npyio import NpzFile
+from numpy.typing import NDArray
+
+from simulacra.data.files import hashed_split
+from simulacra.data.pixels import short_to_bytes, unit_to_bytes
+from simulacra.data.request import SMALLEST, Request
+from simulacra.data.source import Source
+from simulacra.data.tensors import ImageArray, image_source
+from simulacra.errors import UserError
+
+MOST_CLASSES = 100_000
+
+
+def open_npz(request: Request) -> Source:
+    """Open `npz:PATH`, an archive of arrays written by `numpy.savez`.
+
+    `images` is [N, H, W] or [N, H, W, C] with C = 1, 3 or 4 (RGBA, laid over white). Its values are uint8, bool, other
+    whole numbers in 0..255, uint16 (scaled from 0..65535 if any is above 255) or floats in [0, 1]. `labels` (optional)
+    is [N] of whole numbers from 0, `class_names` (optional) names them. `test_images` and `test_labels` (optional) are
+    the test split; without them it is the 10% of rows whose number hashes to it.
+
+    Raises:
+        UserError: the file cannot be read, or an array does not fit; objects are never unpickled.
+    """
+    path = os.path.expanduser(request.rest)
+    arrays = _load(path)
+    own_test = "test_images" in arrays
+    prefix = "test_" if own_test and request.split == "test" else ""
+    images, notes = _images(path, arrays, prefix + "images")
+    labels = _labels(path, arrays, prefix + "labels", len(images))
+    rows = np.arange(len(images)) if own_test else _split_rows(path, len(images), request.split)
+    found = ImageArray(
+        of=os.path.basename(path),
+        images=images[rows],
+        labels=None if labels is None else labels[rows],
+        classes=None if labels is None else _classes(path, arrays, labels),
+        rows=rows,
+        notes=tuple(notes),
+    )
+    return image_source(request, found)
+
+
+def _load(path: str) -> dict[str, NDArray[Any]]:
+    if os.path.isdir(path):
+        raise UserError(f"{path!r} is a folder, not an npz file: write folder:{path}")
+    if not os.path.exists(path):
+        raise UserError(f"no file {path!r}: check the path")
+    try:
+        with np.load(path, allow_pickle=False) as archive:
+            if not isinstance(archive, NpzFile):
+                raise UserError(f"{path!r} is an npy file: save it with numpy.savez(path, images=...)")
+            wanted = ("images", "labels", "class_names", "test_images", "test_labels")
+            return {name: archive[name] for name in archive.files if name in wanted} or _no_images(path, archive.files)
+    except UserError:
+        raise
+    except OSError as error:
+        raise UserError(f"cannot read {path!r}: {error.strerror or 'torn, or not an npz file'}") from error
+    except Exception as error:  # numpy and zipfile raise many kinds on torn files
+        objects = "pickle" in str(error) and not isinstance(error, UnpicklingError)
+        why = "it holds Python objects, which are never unpickled" if objects else "torn, or not an npz file"
+        raise UserError(f"cannot read {path!r}: {why}; save plain arrays with numpy.savez") from error
+
+
+def _no_images(path: str, keys: list[str]) -> dict[str, NDArray[Any]]:
+    raise UserError(f"{path!r} has no array 'images'; it holds: {', '.join(map(repr, keys)) or 'nothing'}")
+
+
+def _images(path: str, arrays: Mapping[str, NDArray[Any]], key: str) -> tuple[NDArray[np.uint8], list[str]]:
+    if key not in arrays:
+        _no_images(path, list(arrays))
+    where = f"{path!r}: '{key}'"
+    array = _with_channels(where, arrays[key])
+    if not len(array):
+        raise UserError(f"{where} holds no images (shape {arrays[key].shape})")
+    height, width = array.shape[1:3]
+    if min(height, width) < SMALLEST:
+        raise UserError(f"{where} holds {height}x{width} images: at least {SMALLEST}x{SMALLEST} pixels are needed")
+    pixels, notes = _eight_bits(where, array)
+    if array.shape[3] == 4:
+        return _over_white(pixels), [*notes, "alpha laid over white"]
+    return pixels, notes
+
+
+def _with_channels(where: str, array: NDArray[Any]) -> NDArray[Any]:
+    """[N, H, W, C] with C = 1, 3 or 4."""
+    if array.ndim == 3:
+        return array[..., None]
+    if array.ndim == 4 and array.shape[3] in (1, 3, 4):
+        return array
+    if array.ndim == 4 and array.shape[1] in (1, 3, 4):
+        raise UserError(f"{where} has shape {array.shape}, channels first: save images.transpose(0, 2, 3, 1) instead")
+    raise UserError(f"{where} has shape {array.shape}: expected (N, H, W) or (N, H, W, C) with 1, 3 or 4 channels")
+
+
+def _eight_bits(where: str, array: NDArray[Any]) -> tuple[NDArray[np.uint8], list[str]]:
+    if array.dtype == np.uint8:
+        return array, []
+    if array.dtype == np.bool_:
+        return array.astype(np.uint8) * 255, ["bool turned to 0 and 255"]
+    if array.dtype == np.uint16 and array.max() > 255:
+        return short_to_bytes(array), ["16-bit scaled"]
+    if np.issubdtype(array.dtype, np.integer):
+        if array.min() < 0 or array.max() > 255:
+            raise UserError(f"{where} holds {array.dtype} values in {array.min()}..{array.max()}: expected 0..255")
+        return array.astype(np.uint8), [f"{array.dtype} taken as 8-bit"]
+    if np.issubdtype(array.dtype, np.floating):
+        return _from_floats(where, array), ["floats scaled from [0, 1]"]
+    raise UserError(f"{where} has type {array.dtype}: expected whole numbers in 0..255 or floats in [0, 1]")
+
+
+def _from_floats(where: str, array: NDArray[np.floating]) -> NDArray[np.uint8]:
+    try:
+        return unit_to_bytes(array)
+    except ValueError as error:
+        raise UserError(f"{where}: {error}; scale them to [0, 1] or save uint8") from error
+
+
+def _over_white(pixels: NDArray[np.uint8]) -> NDArray[np.uint8]:
+    colour, alpha = pixels[..., :3].astype(np.uint32), pixels[..., 3:].astype(np.uint32)
+    return ((colour * alpha + 255 * (255 - alpha) + 127) // 255).astype(np.uint8)
+
+
+def _labels(path: str, arrays: Mapping[str, NDArray[Any]], key: str, count: int) -> NDArray[np.int64] | None:
+    if key not in arrays:
+        return None
+    labels, where = arrays[key], f"{path!r}: '{key}'"
+    if not np.issubdtype(labels.dtype, np.integer):
+        raise UserError(f"{where} has type {labels.dtype}: expected whole numbers from 0")
+    if labels.shape != (count,):
+        raise UserError(f"{where} has shape {labels.shape} for {count:,} images: expected ({count},)")
+    if labels.min() < 0:
+        raise UserError(f"{where} holds {labels.min()}: expected whole numbers from 0")
+    if labels.max() >= MOST_CLASSES:
+        raise UserError(f"{where} holds {labels.max()}: number the classes from 0, at most {MOST_CLASSES:,}")
+    return labels.astype(np.int64)
+
+
+def _classes(path: str, arrays: Mapping[str, NDArray[Any]], labels: NDArray[np.int64]) -> tuple[str, ...]:
+    if "class_names" not in arrays:
+        both = [arrays[key] for key in ("labels", "test_labels") if key in arrays]
+        most = max(int(array.max()) for array in both if array.size and array.dtype.kind in "iu")
+        return tuple(map(str, range(min(most, MOST_CLASSES) + 1)))
+    names = arrays["class_names"]
+    if names.ndim != 1 or names.dtype.kind not in "US":
+        raise UserError(f"{path!r}: 'class_names' is {names.dtype} of shape {names.shape}: expected a list of strings")
+    if labels.max() >= len(names):
+        raise UserError(f"{path!r}: label {labels.max()} is out of range of the {len(names)} 'class_names'")
+    return tuple(name.decode("utf-8", "replace") if isinstance(name, bytes) else str(name) for name in names.tolist())
+
+
+def _split_rows(path: str, count: int, split: str) -> NDArray[np.int64]:
+    rows = np.array([row for row in range(count) if hashed_split(str(row)) == split], np.int64)
+    if not len(rows):
+        raise UserError(f"the {split} split of {path!r} is empty, with {count:,} rows in all: add an array test_images")
+    return rows

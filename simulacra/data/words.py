@@ -1,0 +1,78 @@
+"""The words that `--data` takes."""
+
+import os
+from collections.abc import Callable
+from typing import Literal
+
+from simulacra.data.arrays import open_npz
+from simulacra.data.files import open_folder, open_zip
+from simulacra.data.hub import open_hub
+from simulacra.data.known import open_cifar10, open_digits, open_fashion_mnist, open_mnist
+from simulacra.data.request import Request
+from simulacra.data.source import Source
+from simulacra.data.worlds.points import open_grid, open_ring
+from simulacra.errors import UserError, unknown
+
+Opener = Callable[[Request], Source]
+NAMES: dict[str, Opener] = {
+    "digits": open_digits,
+    "mnist": open_mnist,
+    "fashion_mnist": open_fashion_mnist,
+    "cifar10": open_cifar10,
+    "ring": open_ring,
+    "grid": open_grid,
+}
+PREFIXES: dict[str, Opener] = {"folder": open_folder, "zip": open_zip, "npz": open_npz, "hf": open_hub}
+ARGUMENTS = {"folder": "PATH", "zip": "PATH", "npz": "PATH", "hf": "owner/name"}
+
+
+def data_words() -> tuple[str, ...]:
+    """All words, for help texts: "digits", ..., "folder:PATH", ..."""
+    return (*NAMES, *(f"{prefix}:{argument}" for prefix, argument in ARGUMENTS.items()))
+
+
+def open_data(
+    word: str,
+    *,
+    split: str = "train",
+    size: tuple[int, int] | None = None,
+    channels: Literal[1, 3] | None = None,
+    skip_broken: bool = False,
+    stream: bool | None = None,
+) -> Source:
+    """Open one split of a data set.
+
+    Args:
+        word: a known name ("digits", "mnist", ...), a world ("ring", "grid"), or "folder:PATH", "zip:PATH", "npz:PATH",
+            "hf:owner/name".
+        split: "train" or "test".
+        size: (H, W) in pixels that images are cropped and resized to; by default their own, 64x64 where sizes differ.
+        channels: 1 (grey) or 3 (RGB); by default 1 where all images are grey, 3 otherwise.
+        skip_broken: leave out images that cannot be decoded instead of refusing the data set.
+        stream: True decodes on demand, False holds everything in memory; by default up to 1 GiB is held.
+
+    Raises:
+        UserError: one line that says what is wrong, where, and the way out.
+    """
+    opener = _opener(word)
+    request = Request(word=word, split=split, size=size, channels=channels, skip_broken=skip_broken, stream=stream)
+    return opener(request)
+
+
+def _opener(word: str) -> Opener:
+    prefix, colon, rest = word.partition(":")
+    if colon and prefix in PREFIXES:
+        if not rest or "\0" in rest:
+            raise UserError(f"{word!r} names nothing: write {prefix}:{ARGUMENTS[prefix]}")
+        return PREFIXES[prefix]
+    if word in NAMES:
+        return NAMES[word]
+    if word and "\0" not in word and os.path.exists(word):
+        raise UserError(f"{word!r} is a path: write {f'{_prefix_for(word)}:{word}'!r}")
+    raise unknown("data set", word, data_words())
+
+
+def _prefix_for(path: str) -> str:
+    if os.path.isdir(path):
+        return "folder"
+    return "npz" if path.lower().endswith(".npz") else "zip"

@@ -1,0 +1,1 @@
+"""Made-up data whose exact truth is known."""

@@ -1,0 +1,202 @@
+"""What a run says while it trains: `log.jsonl`, TensorBoard events, and progress for people."""
+
+import json
+import shutil
+import sys
+import time
+from collections.abc import Mapping
+from pathlib import Path
+from typing import Any, Protocol, TextIO
+
+
+class Log:
+    """`log.jsonl`: one line of scalars per logged step, and lines of events without a step of their own.
+
+    Every line is flushed, so a killed process loses none that it wrote.
+    """
+
+    def __init__(self, folder: Path) -> None:
+        self.path = folder / "log.jsonl"
+        self._file: TextIO | None = None
+
+    def write(self, line: Mapping[str, Any]) -> None:
+        """Append one line."""
+        if self._file is None:
+            self._file = self.path.open("a")
+        self._file.write(json.dumps(line) + "\n")
+        self._file.flush()
+
+    def lines(self) -> list[dict[str, Any]]:
+        """All lines that are whole."""
+        return [line for line in map(_parse, self.path.read_text().splitlines()) if line] if self.path.exists() else []
+
+    def cut(self, step: int) -> list[dict[str, Any]]:
+        """Drop every line past `step`; the lines that stay."""
+        self.close()
+        kept = [line for line in self.lines() if line.get("step", 0) <= step]
+        beside = self.path.with_suffix(".partial")
+        beside.write_text("".join(json.dumps(line) + "\n" for line in kept))
+        beside.replace(self.path)
+        return kept
+
+    def close(self) -> None:
+        """Close the file; the next line opens it again."""
+        if self._file is not None:
+            self._file.close()
+        self._file = None
+
+
+def _parse(text: str) -> dict[str, Any] | None:
+    """A line, or None where a kill tore it."""
+    try:
+        return json.loads(text)
+    except json.JSONDecodeError:
+        return None
+
+
+class Events:
+    """TensorBoard's rendering of the log, in `tensorboard/`."""
+
+    def __init__(self, folder: Path) -> None:
+        self.folder = folder / "tensorboard"
+        self._writer: Any = None
+
+    def add(self, line: Mapping[str, Any]) -> None:
+        """Add one line of the log."""
+        if "step" not in line:
+            return
+        for name, value in line.items():
+            if name not in ("step", "time"):
+                self._open().add_scalar(name, value, line["step"], walltime=line["time"])
+
+    def restart(self, lines: list[dict[str, Any]]) -> None:
+        """Begin again from `lines`: what a rollback or a resume cut away is gone here too."""
+        self.close()
+        shutil.rmtree(self.folder, ignore_errors=True)
+        for line in lines:
+            self.add(line)
+
+    def _open(self) -> Any:
+        if self._writer is None:
+            from torch.utils.tensorboard import SummaryWriter
+
+            self._writer = SummaryWriter(str(self.folder))
+        return self._writer
+
+    def close(self) -> None:
+        """Flush what is pending."""
+        if self._writer is not None:
+            self._writer.close()
+        self._writer = None
+
+
+class Progress(Protocol):
+    """Shows how far a run is."""
+
+    def show(self, step: int, images_per_second: float, terms: Mapping[str, float]) -> None:
+        """The step reached, the speed, and the newest terms."""
+        ...
+
+    def say(self, text: str) -> None:
+        """One line that stays."""
+        ...
+
+    def close(self) -> None:
+        """Leave the screen in order."""
+        ...
+
+
+class Silent:
+    """Progress for nobody: the other ranks, and runs that are told to be quiet."""
+
+    def show(self, step: int, images_per_second: float, terms: Mapping[str, float]) -> None:
+        """Nothing."""
+
+    def say(self, text: str) -> None:
+        """Nothing."""
+
+    def close(self) -> None:
+        """Nothing."""
+
+
+class Plain:
+    """Progress for a pipe: a line every few seconds."""
+
+    def __init__(self, total: int, every_seconds: float = 5.0) -> None:
+        self.total, self.every, self._last = total, every_seconds, 0.0
+        self._started: tuple[float, int] | None = None
+
+    def show(self, step: int, images_per_second: float, terms: Mapping[str, float]) -> None:
+        """A line, if the last one is old enough or this is the end."""
+        now = time.monotonic()
+        self._started = self._started or (now, step)
+        if now - self._last < self.every and step < self.total:
+            return
+        self._last = now
+        self.say(
+            f"step {step}/{self.total}  {images_per_second:,.0f} images/s  ETA {self._eta(now, step)}  {_short(terms)}"
+        )
+
+    def _eta(self, now: float, step: int) -> str:
+        assert self._started is not None
+        since, first = self._started
+        return clock_face((self.total - step) * (now - since) / (step - first)) if step > first else "?"
+
+    def say(self, text: str) -> None:
+        """One line to stderr."""
+        print(text, file=sys.stderr, flush=True)
+
+    def close(self) -> None:
+        """Nothing is open."""
+
+
+class Live:
+    """Progress for a terminal: one line that keeps changing."""
+
+    def __init__(self, total: int, title: str, start: int) -> None:
+        from rich.console import Console
+        from rich.progress import BarColumn, MofNCompleteColumn, TextColumn, TimeRemainingColumn
+        from rich.progress import Progress as Bar
+
+        columns = (
+            TextColumn("{task.description}"),
+            BarColumn(bar_width=24),
+            MofNCompleteColumn(),
+            TimeRemainingColumn(),
+            TextColumn("{task.fields[speed]} images/s  {task.fields[terms]}"),
+        )
+        self._bar = Bar(*columns, console=Console(stderr=True), refresh_per_second=4)
+        self._task = self._bar.add_task(title, total=total, completed=start, speed="-", terms="")
+        self._bar.start()
+
+    def show(self, step: int, images_per_second: float, terms: Mapping[str, float]) -> None:
+        """Move the bar."""
+        self._bar.update(self._task, completed=step, speed=f"{images_per_second:,.0f}", terms=_short(terms))
+
+    def say(self, text: str) -> None:
+        """One line above the bar."""
+        self._bar.console.print(text, markup=False, highlight=False)
+
+    def close(self) -> None:
+        """Stop the bar."""
+        self._bar.stop()
+
+
+def _short(terms: Mapping[str, float]) -> str:
+    """Terms without the names of their moves, gradients left out."""
+    shown = {name.split("/", 1)[1]: value for name, value in terms.items() if not name.endswith("/gradient")}
+    return "  ".join(f"{name} {value:.4g}" for name, value in shown.items())
+
+
+def clock_face(seconds: float) -> str:
+    """Seconds as h:mm:ss or m:ss."""
+    minutes, seconds = divmod(round(seconds), 60)
+    hours, minutes = divmod(minutes, 60)
+    return f"{hours}:{minutes:02d}:{seconds:02d}" if hours else f"{minutes}:{seconds:02d}"
+
+
+def progress(total: int, title: str, start: int, quiet: bool) -> Progress:
+    """The progress display that suits where stderr goes."""
+    if quiet:
+        return Silent()
+    return Live(total, title, start) if sys.stderr.isatty() else Plain(total)

@@ -1,0 +1,37 @@
+"""What every model is: networks and the config they were made from."""
+
+from abc import ABC
+from collections.abc import Callable, Iterator
+from typing import ClassVar
+
+import torch
+from torch import Tensor, nn
+
+from simulacra.config import Config
+from simulacra.data.spec import Spec
+
+
+class Model(nn.Module, ABC):
+    """What remains after training. A concrete model names itself and its config, and offers verbs (`capabilities`)."""
+
+    name: ClassVar[str]
+    Config: ClassVar[type[Config]]
+
+    def __init__(self, config: Config, spec: Spec) -> None:
+        super().__init__()
+        self.config, self.spec = config, spec
+
+    @property
+    def device(self) -> torch.device:
+        """Where its weights are."""
+        return next(self.parameters()).device
+
+    def training_passes(self, seed: int) -> Iterator[None]:
+        """Forward passes as in training, one each time the iterator is advanced; batch norm's running statistics are
+        re-estimated over them. A model without batch norm has none."""
+        return iter(())
+
+
+def in_batches(function: Callable[[Tensor], Tensor], x: Tensor, size: int = 250) -> Tensor:
+    """`function` on rows of `x`, `size` at a time, so that memory does not grow with the number asked for."""
+    return torch.cat([function(rows) for rows in x.split(size)]) if len(x) > size else function(x)

@@ -1,0 +1,91 @@
+"""Recipes: one function per row of the course, which turns a data spec and options into something to train.
+
+A recipe is found because its module lies here, or because an installed package lists it in the entry-point group
+`simulacra.recipes`.
+"""
+
+import importlib
+import pkgutil
+from collections.abc import Callable, Mapping, Sequence
+from dataclasses import dataclass
+from importlib.metadata import entry_points
+from typing import Any
+
+from simulacra.config import Config
+from simulacra.data.spec import Spec
+from simulacra.errors import unknown
+from simulacra.game import Player, Stage
+from simulacra.models.base import Model
+
+
+@dataclass(frozen=True, kw_only=True)
+class Plan:
+    """What a recipe returns: the model that will remain, the stages that train it, and the batch they are played on.
+
+    The lengths of the stages are the default budget. `options` are the recipe's, with nothing left open.
+    """
+
+    model: Model
+    stages: Sequence[Stage]
+    batch: int
+    options: Config
+
+    @property
+    def steps(self) -> int:
+        """The default budget in steps."""
+        return sum(stage.steps for stage in self.stages)
+
+    @property
+    def players(self) -> dict[str, Player]:
+        """All players of all stages, by name."""
+        return {name: player for stage in self.stages for name, player in stage.game.players.items()}
+
+
+@dataclass(frozen=True, kw_only=True)
+class Recipe:
+    """A recipe and what `simulacra list` says of it. `rows` are ids of the table of systems; `size` is the number of
+    training rows, from which the default budget follows."""
+
+    name: str
+    family: str
+    rows: tuple[str, ...]
+    data: str
+    paper: str
+    options: type[Config]
+    build: Callable[[Spec, int, Any], Plan]
+
+    @property
+    def about(self) -> str:
+        """The recipe's header."""
+        return self.build.__doc__ or ""
+
+    def entry(self) -> dict[str, Any]:
+        """What `simulacra list --json` prints."""
+        return {name: getattr(self, name) for name in ("name", "family", "rows", "data", "paper")}
+
+
+def recipe(
+    name: str, *, family: str, rows: Sequence[str], data: str, paper: str, options: type[Config]
+) -> Callable[[Callable[[Spec, int, Any], Plan]], Recipe]:
+    """Make a `Recipe` of the function `build(spec, size, options) -> Plan`; its docstring is the header."""
+
+    def register(build: Callable[[Spec, int, Any], Plan]) -> Recipe:
+        return Recipe(name=name, family=family, rows=tuple(rows), data=data, paper=paper, options=options, build=build)
+
+    return register
+
+
+def all_recipes() -> Mapping[str, Recipe]:
+    """Every recipe of this package and of those installed beside it, by name."""
+    own = [importlib.import_module(f"{__name__}.{module.name}") for module in pkgutil.iter_modules(__path__)]
+    found = [value for module in own for value in vars(module).values() if isinstance(value, Recipe)]
+    found += [entry.load() for entry in entry_points(group="simulacra.recipes")]
+    return {found_recipe.name: found_recipe for found_recipe in sorted(found, key=lambda r: (r.family, r.name))}
+
+
+def find(name: str) -> Recipe:
+    """The recipe `name`. Raises UserError, with the nearest name, where there is none."""
+    recipes = all_recipes()
+    if name not in recipes:
+        raise unknown("recipe", name, recipes)
+    return recipes[name]

@@ -1,0 +1,201 @@
+"""Settling a run before it starts: what is asked for, what the folder says, and what the data is, made one."""
+
+from collections.abc import Mapping
+from dataclasses import dataclass
+from math import ceil
+from pathlib import Path
+from typing import Any
+
+import torch
+from torch import nn
+
+from simulacra import __version__, randomness
+from simulacra.config import Config
+from simulacra.data import Source, open_data
+from simulacra.errors import UserError, unknown
+from simulacra.precision import choose_device, choose_precision
+from simulacra.recipes import Plan, Recipe, find
+from simulacra.runfolder import FORMAT, RunFolder
+from simulacra.settings import BUDGETS, FIXED, RunOptions, parse_size
+from simulacra.timeline import Timeline
+
+
+@dataclass(frozen=True, kw_only=True)
+class Session:
+    """A run with nothing left open: `record` is its `recipe.json`."""
+
+    folder: RunFolder
+    recipe: Recipe
+    options: RunOptions
+    plan: Plan
+    source: Source
+    device: torch.device
+    record: dict[str, Any]
+    timeline: Timeline
+    steps: int | None
+    minutes: float | None
+
+    @property
+    def horizon(self) -> int:
+        """Steps over which schedules run."""
+        return self.record["horizon"]
+
+    @property
+    def goal(self) -> int:
+        """The step that progress is measured against."""
+        return self.steps or self.horizon
+
+
+def settle(
+    name: str, *, out: str | Path, data: str | None, run: Mapping[str, Any], recipe: Mapping[str, Any]
+) -> Session:
+    """Settle a run of the recipe `name` in the folder `out`, from the options given (`run` and the `recipe`'s own).
+
+    Raises UserError for unknown or contradictory options, changed data, and whatever the data source refuses.
+    """
+    kind, folder = find(name), RunFolder(Path(out))
+    recorded = folder.record()
+    _same("recipe", name, recorded and recorded["recipe"], folder)
+    options = _run_options(run, recorded, folder)
+    source = _source(data, kind, options, recorded, folder)
+    device = choose_device(options.device)
+    options = options.model_copy(update={"precision": choose_precision(options.precision, device)})
+    given = _recipe_options(kind, recipe, recorded, folder)
+    plan = build(kind, source, given, options.seed, device)
+    steps, minutes = _budget(options, run, recorded, plan)
+    horizon = run.get("horizon") or (recorded["horizon"] if recorded else steps or plan.steps)
+    record = _record(kind, source, options, plan, {"steps": steps, "minutes": minutes}, horizon)
+    return Session(
+        folder=folder,
+        recipe=kind,
+        options=options,
+        plan=plan,
+        source=source,
+        device=device,
+        record=record,
+        timeline=Timeline([stage.steps for stage in plan.stages], horizon),
+        steps=steps,
+        minutes=minutes,
+    )
+
+
+def build(kind: Recipe, source: Source, options: Config, seed: int, device: torch.device) -> Plan:
+    """The recipe's plan, its networks initialised from `seed` on `device`, convolutions in channels-last format."""
+    with torch.random.fork_rng(), torch.device(device):
+        torch.manual_seed(randomness.key_of(seed, 0))
+        plan = kind.build(source.spec, len(source), options)
+    for player in plan.players.values():
+        if has_convolutions(player.module):
+            player.module.to(memory_format=torch.channels_last)
+    return plan
+
+
+def has_convolutions(module: nn.Module) -> bool:
+    """Whether images pass through `module` as images."""
+    return any(isinstance(layer, nn.Conv2d | nn.ConvTranspose2d) for layer in module.modules())
+
+
+def _run_options(given: Mapping[str, Any], recorded: Mapping[str, Any] | None, folder: RunFolder) -> RunOptions:
+    if len([name for name in BUDGETS if given.get(name) is not None]) > 1:
+        raise UserError("give one budget: --steps, --images or --minutes")
+    given = {name: value for name, value in given.items() if value is not None}
+    options = RunOptions.read(given, "run")
+    if recorded is None:
+        return options
+    for name in FIXED:
+        if name in given and given[name] != "auto":
+            _same(name, given[name], recorded["run"][name], folder)
+    return RunOptions.read({**given, **{name: recorded["run"][name] for name in FIXED}}, "run")
+
+
+def _recipe_options(
+    kind: Recipe, given: Mapping[str, Any], recorded: Mapping[str, Any] | None, folder: RunFolder
+) -> Config:
+    what = f"recipe {kind.name}"
+    for name in given:
+        _known(name, kind, what)
+    if recorded is None:
+        return kind.options().with_overrides(given, what)
+    before = kind.options.read(recorded["options"], f"{folder.path / 'recipe.json'}")
+    after = before.with_overrides(given, what)
+    for name in given:
+        _same(name, _get(after, name), _get(before, name), folder)
+    return before
+
+
+def _known(name: str, kind: Recipe, what: str) -> None:
+    known = {dotted for dotted, _ in kind.options.settings()}
+    if name not in known:
+        raise unknown(f"option of {what}", name, known | set(RunOptions.model_fields) | {"data", "out", "from"})
+
+
+def _get(options: Config, dotted: str) -> Any:
+    value: Any = options
+    for part in dotted.split("."):
+        value = getattr(value, part)
+    return value
+
+
+def _same(name: str, asked: Any, recorded: Any, folder: RunFolder) -> None:
+    if recorded is not None and asked != recorded:
+        raise UserError(
+            f"{name} is {recorded!r} in {folder.path} and {asked!r} was asked for: "
+            f"leave it as it was, or choose another --out"
+        )
+
+
+def _source(
+    word: str | None, kind: Recipe, options: RunOptions, recorded: Mapping[str, Any] | None, folder: RunFolder
+) -> Source:
+    source = open_data(
+        word or (recorded["data"]["word"] if recorded else kind.data),
+        size=parse_size(options.size),
+        channels=options.channels,
+        skip_broken=options.skip_broken,
+        stream=options.stream,
+    )
+    if recorded and recorded["data"]["fingerprint"] != source.fingerprint:
+        was = recorded["data"]
+        raise UserError(
+            f"the data has changed: {folder.path} was trained on '{was['word']}' ({was['rows']:,} rows, "
+            f"{was['fingerprint'][:12]}), now it is '{source.word}' ({len(source):,} rows, {source.fingerprint[:12]}): "
+            f"restore it, or choose another --out"
+        )
+    return source
+
+
+def _budget(
+    options: RunOptions, given: Mapping[str, Any], recorded: Mapping[str, Any] | None, plan: Plan
+) -> tuple[int | None, float | None]:
+    """(steps, minutes): one of them, from what is given, else from the record, else the recipe's."""
+    if options.minutes:
+        return None, options.minutes
+    if options.images:
+        return ceil(options.images / (plan.batch * plan.stages[-1].game.batches_per_step)), None
+    if options.steps:
+        return options.steps, None
+    if recorded:
+        return recorded["budget"]["steps"], recorded["budget"]["minutes"]
+    return plan.steps, None
+
+
+def _record(
+    kind: Recipe, source: Source, options: RunOptions, plan: Plan, budget: dict[str, Any], horizon: int
+) -> dict[str, Any]:
+    return {
+        "format": FORMAT,
+        "simulacra": __version__,
+        "recipe": kind.name,
+        "options": plan.options.model_dump(mode="json"),
+        "data": {
+            "word": source.word,
+            "split": source.split,
+            "rows": len(source),
+            "spec": source.spec.as_dict(),
+            "summary": source.summary,
+            "fingerprint": source.fingerprint,
+        },
+        "run": {name: getattr(options, name) for name in FIXED},
+        "budget": budget,
+        "horizon": horizon,
+    }

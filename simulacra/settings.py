@@ -1,0 +1,53 @@
+"""How a run is run, whatever its recipe: the options every `train` takes. Imports nothing heavy."""
+
+import re
+from typing import Literal
+
+from pydantic import Field
+
+from simulacra.config import Config
+from simulacra.errors import UserError
+
+
+class RunOptions(Config):
+    """Options of a run. Those in `FIXED` belong to its result and cannot change when it is taken up again."""
+
+    steps: int | None = Field(None, gt=0, description="budget in steps (default: the recipe's)")
+    images: int | None = Field(None, gt=0, description="budget in training images shown")
+    minutes: float | None = Field(None, gt=0, description="budget in wall time")
+    horizon: int | None = Field(None, gt=0, description="steps over which schedules run (default: the first budget)")
+    seed: int = Field(0, ge=0, lt=2**62, description="key of all randomness")
+    size: str | None = Field(None, description="resize images to this, as 64 or 64x48 (height x width)")
+    channels: Literal[1, 3] | None = Field(None, description="1: as grey, 3: as colour (default: as the data is)")
+    mirror: bool = Field(False, description="flip training images left to right by a fair coin")
+    skip_broken: bool = Field(False, description="leave out files that cannot be read instead of refusing")
+    stream: bool | None = Field(None, description="decode files while training (default: when over 1 GiB in memory)")
+    workers: int = Field(2, ge=0, description="processes that decode a streamed data set")
+    device: str = Field("auto", description="auto, cpu, cuda, cuda:1, mps")
+    precision: Literal["auto", "float32", "bfloat16"] = Field(
+        "auto", description="of the networks; auto is bfloat16 where the hardware computes in it"
+    )
+    deterministic: bool = Field(False, description="on a GPU, only kernels that repeat bit for bit")
+    micro_batches: int = Field(1, ge=1, description="split each batch to save memory")
+    log_every: int = Field(10, gt=0, description="steps from one line of log.jsonl to the next")
+    preview_every: int | None = Field(None, gt=0, description="steps from one preview to the next (default: a tenth)")
+    checkpoint_every: int | None = Field(None, gt=0, description="steps between checkpoints (default: a tenth)")
+    keep: int = Field(2, ge=1, description="checkpoints kept")
+    retries: int = Field(3, ge=0, description="tries after a NaN before giving up")
+    with_training: bool = Field(False, description="put the other players into model/ too, for fine-tuning")
+    quiet: bool = Field(False, description="no progress")
+
+
+FIXED = ("seed", "size", "channels", "mirror", "skip_broken", "precision", "deterministic", "micro_batches")
+BUDGETS = ("steps", "images", "minutes")
+
+
+def parse_size(text: str | None) -> tuple[int, int] | None:
+    """(height, width) of `64` or `64x48`. Raises UserError for anything else."""
+    if text is None:
+        return None
+    match = re.fullmatch(r"(\d+)(?:x(\d+))?", text)
+    if not match:
+        raise UserError(f"size '{text}' is not understood: 64, or 64x48 for height x width")
+    height = int(match[1])
+    return height, int(match[2] or height)

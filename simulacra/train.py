@@ -1,0 +1,374 @@
+"""The loop: data → game.step → log, preview, checkpoint; stages, resuming, and what to do when things go wrong."""
+
+import errno
+import os
+import time
+from collections.abc import Iterator, Mapping
+from contextlib import contextmanager
+from pathlib import Path
+from typing import Any, NamedTuple
+
+import torch
+
+from simulacra import artifact, checkpoint, images
+from simulacra.capabilities import Reconstructs, Samples
+from simulacra.data import Feed
+from simulacra.distributed import Ranks, any_rank, broadcast, launched, process_group
+from simulacra.ema import judged
+from simulacra.errors import MachineError, UserError
+from simulacra.game import Clock, NonFinite, Stage, Table
+from simulacra.interruption import Interruption, watched
+from simulacra.journal import Events, Log, Progress, Silent, clock_face, progress
+from simulacra.memory import is_out_of_memory, micro_batches_that_fit
+from simulacra.models.base import Model
+from simulacra.precision import autocast
+from simulacra.runfolder import environment
+from simulacra.session import Session, has_convolutions, settle
+from simulacra.settings import RunOptions
+from simulacra.warmstart import warm_start
+
+
+class Run(NamedTuple):
+    """A run as it was left: its folder, the step and seconds of training it is at, the last terms, the model (with
+    the weights it is judged by), and the signal that interrupted it, if one did."""
+
+    folder: Path
+    step: int
+    seconds: float
+    terms: Mapping[str, float]
+    model: Model
+    interrupted: int | None
+
+
+def train(
+    recipe: str, *, out: str | Path, data: str | None = None, origin: str | Path | None = None, **options: Any
+) -> Run:
+    """Train `recipe` on `data` in the folder `out`, or go on where that folder stopped.
+
+    `options` are those of a run (`settings.RunOptions`: steps, seed, device, ...) and of the recipe, nested ones with a
+    double underscore for the dot (`optimizer__lr=1e-3`). `origin`: a run or artifact to start the players from.
+
+    Raises UserError for mistakes in what is asked for, MachineError where the machine or the training itself failed;
+    the last checkpoint is whole then.
+    """
+    run = {name: value for name, value in options.items() if name in RunOptions.model_fields}
+    own = {name.replace("__", "."): value for name, value in options.items() if name not in run}
+    session = settle(recipe, out=out, data=data, run=run, recipe=own)
+    with process_group(session.device), watched() as interruption, _machine_errors(session):
+        trainer = Trainer(session, interruption)
+        try:
+            return trainer.run(origin)
+        except (RuntimeError, MemoryError) as error:
+            if not is_out_of_memory(error):
+                raise
+        raise MachineError(f"out of memory at batch {session.plan.batch}: {trainer.what_fits()}")
+
+
+class Trainer:
+    """Plays a session's stages to the end of its budget."""
+
+    def __init__(self, session: Session, interruption: Interruption) -> None:
+        self.session, self.interruption = session, interruption
+        self.options, self.plan, self.folder = session.options, session.plan, session.folder
+        self.step = self.attempt = self.tries = 0
+        self.elapsed = 0.0
+        self.terms: dict[str, float] = {}
+        precision = autocast(self.options.precision, session.device)
+        self.table = (Ranks if launched() else Table)(self.options.micro_batches, precision)
+        self.log, self.events = Log(self.folder.path), Events(self.folder.path)
+        self.progress: Progress = Silent()
+        self._feed: tuple[int, Feed] | None = None
+
+    @property
+    def leads(self) -> bool:
+        """Whether this process is the one that writes."""
+        return self.table.rank == 0
+
+    def run(self, origin: str | Path | None) -> Run:
+        """Train from where the folder is to the end of the budget, or until interrupted."""
+        if self.leads:
+            self.folder.prepare()
+        any_rank(self.table, False)
+        with self.folder.locked() if self.leads else _nothing():
+            torch.use_deterministic_algorithms(self.options.deterministic)
+            self._start(origin)
+            try:
+                self._play()
+            finally:
+                self.progress.close()
+                self._close()
+            return self._finish()
+
+    # Starting
+
+    def _start(self, origin: str | Path | None) -> None:
+        found = checkpoint.newest(self.folder.checkpoints, self._say)
+        if self.table.size > 1:
+            broadcast([player.module for player in self.plan.players.values()])
+        lines = warm_start(self.plan.players, origin) if origin and not found else []
+        if found:
+            self._take_over(found)
+        self._show_progress()
+        for line in (*self._facts(), *lines, *([f"going on from step {self.step}"] if self.step else [])):
+            self._say(line)
+        if self.leads:
+            self.folder.write("recipe.json", self.session.record)
+            self.folder.write(
+                "environment.json", environment(self.session.device, torch.get_num_threads(), self.table.size)
+            )
+            self._restart_log("resume" if found else "start")
+        if not found:
+            self._save()
+
+    def _facts(self) -> Iterator[str]:
+        plan, options = self.plan, self.options
+        sizes = ", ".join(f"{n} {sum(p.numel() for p in x.parameters):,}" for n, x in plan.players.items())
+        yield f"{self.session.recipe.name} on {self.session.source.summary}"
+        yield f"parameters: {sizes}; batch {plan.batch}; {options.precision} on {self.session.device}"
+
+    def _show_progress(self) -> None:
+        quiet = self.options.quiet or not self.leads
+        self.progress = progress(self.session.goal, self.session.recipe.name, self.step, quiet)
+
+    def _take_over(self, found: checkpoint.Checkpoint) -> None:
+        """Be where a checkpoint was."""
+        facts = found.facts
+        stage = self.plan.stages[facts["stage"]]
+        try:
+            checkpoint.restore(found.tensors, self.plan.players, stage.game, self.table)
+        except (RuntimeError, KeyError, IndexError, ValueError) as error:
+            reason = str(error).splitlines()[0]
+            raise UserError(f"the checkpoint in {self.folder.path} is not of this run ({reason})") from None
+        self.step, self.attempt, self.elapsed = facts["step"], max(self.attempt, facts["attempt"]), facts["seconds"]
+
+    def _restart_log(self, event: str, **facts: Any) -> None:
+        """Cut log and events back to this step and say why."""
+        checkpoint.drop_after(self.folder.checkpoints, self.step)
+        self.events.restart(self.log.cut(self.step))
+        self.log.write({"event": event, "from": self.step, "attempt": self.attempt, "time": time.time(), **facts})
+
+    # The loop
+
+    def _play(self) -> None:
+        options = self.options
+        self._began = time.monotonic() - self.elapsed
+        self._marked = (time.monotonic(), self.step)
+        checkpoint_every = options.checkpoint_every or max(self.session.goal // 10, 1)
+        preview_every = options.preview_every or max(self.session.goal // 10, 1)
+        while not self._is_over():
+            try:
+                self.terms = self._step()
+            except NonFinite as error:
+                self._roll_back(error)
+                continue
+            self.step += 1
+            self.elapsed = time.monotonic() - self._began
+            if self.step % options.log_every == 0 or self.step == self.session.steps:
+                self._tell()
+            if self.step % preview_every == 0:
+                self._preview()
+            if self.step % checkpoint_every == 0:
+                self._save()
+                self.tries = 0
+
+    def _is_over(self) -> bool:
+        steps, minutes = self.session.steps, self.session.minutes
+        spent = (steps is not None and self.step >= steps) or (minutes is not None and self.elapsed >= 60 * minutes)
+        return any_rank(self.table, spent or self.interruption.number is not None)
+
+    def _step(self, table: Table | None = None) -> dict[str, float]:
+        number, local, share = self.session.timeline.at(self.step)
+        stage = self.plan.stages[number]
+        feed, first = self._feed_of(number, stage), local * stage.game.batches_per_step
+        clock = Clock(self.options.seed, number, local, self.attempt, share)
+        return stage.game.step(lambda k: stage.view(feed.at(first + k)), clock, table or self.table)
+
+    def _feed_of(self, number: int, stage: Stage) -> Feed:
+        if self._feed is None or self._feed[0] != number:
+            self._close()
+            self._feed = (number, self._open_feed(number, stage))
+        return self._feed[1]
+
+    def _open_feed(self, number: int, stage: Stage) -> Feed:
+        return Feed(
+            self.session.source,
+            seed=self.options.seed,
+            stage=number,
+            batch=self.plan.batch,
+            rank=self.table.rank,
+            ranks=self.table.size,
+            device=self.session.device,
+            workers=self.options.workers,
+            mirror=self.options.mirror,
+            full_passes=stage.full_passes,
+            channels_last=any(has_convolutions(player.module) for player in stage.game.players.values()),
+        )
+
+    def _close(self) -> None:
+        if self._feed is not None:
+            self._feed[1].close()
+            self._feed = None
+        self.log.close()
+        self.events.close()
+
+    # Telling
+
+    def _tell(self) -> None:
+        if not self.leads:
+            return
+        now, (then, before) = time.monotonic(), self._marked
+        images_seen = (self.step - before) * self.plan.batch * self._stage.game.batches_per_step
+        speed = images_seen / max(now - then, 1e-9)
+        self._marked = (now, self.step)
+        line = {"step": self.step, "time": time.time(), "images_per_second": round(speed, 1), **self.terms}
+        self.log.write(line)
+        self.events.add(line)
+        self.progress.show(self.step, speed, self.terms)
+
+    @property
+    def _stage(self) -> Stage:
+        return self.plan.stages[self.session.timeline.at(max(self.step - 1, 0)).stage]
+
+    def _say(self, text: str) -> None:
+        self.progress.say(text) if self.leads and not self.options.quiet else None
+
+    def _preview(self) -> None:
+        """Pictures of the same latents, and of the same images reconstructed, at every preview."""
+        if not self.leads:
+            return
+        with self._judged():
+            model, spec = self.plan.model, self.plan.model.spec
+            if isinstance(model, Samples):
+                images.write(
+                    model.sample(64, seed=self.options.seed).cpu(), self.folder.preview(self.step, "samples"), spec
+                )
+            if isinstance(model, Reconstructs) and spec.kind == "image":
+                images.write(self._reconstructions(model), self.folder.preview(self.step, "reconstructions"), spec)
+
+    def _reconstructions(self, model: Reconstructs) -> torch.Tensor:
+        """Rows of eight images, each above its reconstruction."""
+        x = Feed(self.session.source, seed=0, batch=min(32, len(self.session.source)), full_passes=True).at(0).x
+        pairs = zip(x.split(8), model.reconstruct(x).cpu().split(8))
+        return torch.cat([rows for pair in pairs for rows in pair])
+
+    @contextmanager
+    def _judged(self) -> Iterator[str]:
+        averages = [player.averaged for player in self.plan.players.values() if player.averaged]
+        model = self.plan.model
+        with judged(model, averages, lambda: model.training_passes(self.options.seed)) as words:
+            yield words
+
+    # Keeping
+
+    def _save(self) -> None:
+        """A checkpoint, and the artifact as of it."""
+        stage = self.session.timeline.at(self.step).stage
+        tensors = checkpoint.collect(self.plan.players, self.plan.stages[stage].game, self.table)
+        if not self.leads:
+            return
+        facts = {"stage": stage, "attempt": self.attempt, "seconds": self.elapsed}
+        checkpoint.write(self.folder.checkpoints, self.step, tensors, facts, self.options.keep)
+        if self.step:
+            self._save_model()
+
+    def _save_model(self) -> None:
+        others = {n: p.module for n, p in self.plan.players.items() if p.module is not self.plan.model}
+        with self._judged() as words:
+            samples = (
+                self.plan.model.sample(64, seed=self.options.seed).cpu()
+                if isinstance(self.plan.model, Samples)
+                else None
+            )
+            artifact.save(
+                self.plan.model,
+                self.folder.model,
+                facts=self._card(words),
+                training=others if self.options.with_training else None,
+                samples=samples,
+            )
+
+    def _card(self, weights: str) -> dict[str, Any]:
+        source, recipe = self.session.source, self.session.recipe
+        return {
+            "weights": weights,
+            "recipe": recipe.name,
+            "paper": recipe.paper,
+            "data": source.word,
+            "summary": source.summary,
+            "steps": self.step,
+            "seed": self.options.seed,
+        }
+
+    def _finish(self) -> Run:
+        saved = checkpoint.listed(self.folder.checkpoints)
+        if not saved or saved[-1].name != f"step-{self.step:08d}":
+            self._save()
+        if self.leads:
+            ended = {"step": self.step, "seconds": round(self.elapsed, 1), "signal": self.interruption.number}
+            self.folder.write("recipe.json", self.session.record | {"ended": ended})
+            self._say(f"at step {self.step} after {clock_face(self.elapsed)}; model in {self.folder.model}")
+        with self._judged():
+            model = artifact.load(self.folder.model) if self.leads and self.step else self.plan.model
+        return Run(self.folder.path, self.step, self.elapsed, self.terms, model, self.interruption.number)
+
+    # When things go wrong
+
+    def _roll_back(self, error: NonFinite) -> None:
+        """Go back to the last checkpoint and try again with other noise; give up after so many tries."""
+        self._blame_batch(error)
+        self.tries += 1
+        self.attempt += 1
+        failed = self.step
+        if self.tries > self.options.retries:
+            raise MachineError(
+                f"training diverges: {error}, after {self.options.retries} retries from step {self._last()}: "
+                f"try a lower learning rate, or --precision float32; the last checkpoint is whole"
+            )
+        found = checkpoint.newest(self.folder.checkpoints, self._say)
+        assert found is not None
+        self._take_over(found)
+        self._close()
+        self._say(f"{error}: back to step {self.step}, attempt {self.attempt}")
+        if self.leads:
+            self._restart_log("rollback", reason=str(error), failed_at=failed)
+
+    def _last(self) -> int:
+        return int(checkpoint.listed(self.folder.checkpoints)[-1].name.removeprefix("step-"))
+
+    def _blame_batch(self, error: NonFinite) -> None:
+        """Raise UserError naming the row, if it is the data that is not finite."""
+        x = error.batch.x
+        bad = (~torch.isfinite(x).flatten(1).all(1)).nonzero().flatten()
+        if len(bad):
+            row = int(error.batch.index[bad[0].item()])  # type: ignore[attr-defined]
+            raise UserError(f"{self.session.source.name_of(row)} holds values that are not finite: mend or remove it")
+
+    def what_fits(self) -> str:
+        """After memory ran out: advice found by trying."""
+        batch, tried = self.plan.batch, self.options.micro_batches
+        number = micro_batches_that_fit(
+            lambda n: self._step(Table(n, self.table.precision)) and None, batch // self.table.size, tried
+        )
+        if number is None:
+            return "not even one row at a time fits: choose a smaller network or image size"
+        rows = -(-batch // number)
+        return f"--micro-batches {number} fits ({rows} of {batch} rows at a time), or give a smaller --batch"
+
+
+@contextmanager
+def _nothing() -> Iterator[None]:
+    yield
+
+
+@contextmanager
+def _machine_errors(session: Session) -> Iterator[None]:
+    """Say what the machine lacked, in one line."""
+    try:
+        yield
+    except OSError as error:
+        reason = os.strerror(error.errno) if error.errno else str(error)
+        way_out = "free some space" if error.errno == errno.ENOSPC else "check the disk and its permissions"
+        raise MachineError(
+            f"{reason} while writing {error.filename or session.folder.path}: {way_out} and give the same command "
+            f"again, it goes on from the last checkpoint"
+        ) from None
