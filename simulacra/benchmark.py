@@ -13,7 +13,7 @@ from simulacra.session import build, has_convolutions
 
 
 def measure(recipe: str, data: str, options: Mapping[str, str], steps: int, wish: str) -> list[dict[str, Any]]:
-    """Milliseconds per step (the median over `steps`) and images per second, in each precision the device computes in."""
+    """Milliseconds per step (median over `steps`) and images per second, in each precision the device computes in."""
     device = choose_device(wish)
     precisions: list[Precision] = ["float32", "bfloat16"] if has_native_bfloat16(device) else ["float32"]
     return [_time(recipe, data, options, steps, precision, device) for precision in precisions]

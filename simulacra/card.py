@@ -7,11 +7,11 @@ from typing import Any
 from simulacra.capabilities import verbs
 from simulacra.models.base import Model
 
-ROWS = {"paper": "paper", "data": "data", "steps": "steps", "seed": "seed"}
+ROWS = {"paper": "paper", "data": "data", "summary": "its rows", "steps": "steps", "seed": "seed"}
 USES = {
     "sample": "{x} = model.sample(16, seed=0)",
-    "encode": "z = model.encode({x})",
-    "decode": "{x} = model.decode(z)",
+    "encode": "z = model.encode({x})  # codes [N, J]",
+    "decode": "{x} = model.decode(z)  # of codes z [N, J]",
     "reconstruct": "{x} = model.reconstruct({x})",
     "log_prob": "value, kind = model.log_prob({x})",
 }

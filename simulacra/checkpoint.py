@@ -18,7 +18,7 @@ from safetensors import SafetensorError
 from safetensors.torch import load, save
 from torch import Tensor
 
-from simulacra.distributed import average_buffers, gather_rows
+from simulacra.distributed import average_buffers, deal_rows, gather_rows
 from simulacra.errors import MachineError, UserError
 from simulacra.game import Game, Player, Table
 
@@ -65,7 +65,7 @@ def restore(tensors: Mapping[str, Tensor], players: Mapping[str, Player], game: 
         _restore_optimizer(optimizer, _under(tensors, f"optimizer/{name}/"))
     for name, value in _under(tensors, "state/").items():
         value = value.to(game.state[name].device)
-        game.state[name] = value.tensor_split(table.size)[table.rank].clone() if name in game.per_sample else value
+        game.state[name] = deal_rows(table, value) if name in game.per_sample else value
     game.statistics.clear()
     for path, value in _under(tensors, "statistics/").items():
         move, name = path.split("/", 1)

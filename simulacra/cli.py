@@ -42,20 +42,13 @@ def main() -> None:
 
 
 def _usage(error: Exception) -> str:
-    """What click says of a command line it cannot parse, in one line; anything else is a bug and keeps its traceback."""
-    if not isinstance(error, _click().ClickException | _click().Abort):
+    """What click says of a command line it cannot parse, in one line. Anything else is a bug of ours."""
+    if isinstance(error, typer.Abort):
+        return "aborted"
+    said: Callable[[], str] | None = getattr(error, "format_message", None)  # click's, wherever typer keeps its click
+    if said is None:
         raise error
-    said = error.format_message() if isinstance(error, _click().ClickException) else "aborted"
-    return " ".join(said.split()) + " (see --help)"
-
-
-def _click() -> Any:
-    """The click that typer stands on: its own copy in newer versions."""
-    try:
-        from typer import _click as click
-    except ImportError:
-        import click
-    return click
+    return " ".join(said().split()) + " (see --help)"
 
 
 def _fail(line: str, code: int) -> None:
@@ -100,7 +93,9 @@ def _table(head: Sequence[str], rows: Sequence[Sequence[str]]) -> None:
     from rich.console import Console
     from rich.table import Table
 
-    table = Table(*head, box=SIMPLE)
+    table = Table(box=SIMPLE)
+    for number, title in enumerate(head):
+        table.add_column(title, no_wrap=number == 0, overflow="fold")
     for row in rows:
         table.add_row(*(cell.replace("[", "\\[") for cell in row))
     Console().print(table)
@@ -114,12 +109,11 @@ def show(
     from simulacra.recipes import find
 
     found = find(recipe)
+    defaults = found.options()
     options = [
-        {"name": name, "default": _plain(field.get_default()), "about": field.description or ""}
+        {"name": name, "default": _plain(_dig(defaults, name)), "about": field.description or ""}
         for name, field in found.options.settings()
     ]
-    for option in options:
-        option["default"] = _plain(_dig(found.options(), option["name"]))
     if as_json:
         print(json.dumps(found.entry() | {"about": found.about, "options": options}, indent=1))
         return

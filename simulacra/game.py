@@ -12,6 +12,7 @@ from typing import Any, Protocol, Self
 
 import torch
 from torch import Tensor, nn
+from torch.nn.modules.dropout import _DropoutNd
 
 from simulacra.buffers import held
 from simulacra.ema import Average
@@ -171,6 +172,7 @@ class Game:
         self.rounds, self.state, self.per_sample = rounds, dict(state or {}), frozenset(per_sample)
         self.statistics: dict[str, dict[str, Tensor]] = {}
         self._check(listed)
+        self.has_dropout = any(isinstance(layer, _DropoutNd) for p in listed for layer in p.module.modules())
         self.optimizers = {p.name: self._optimizer(p, p.optimizer) for p in listed if p.optimizer}
 
     @classmethod

@@ -23,7 +23,7 @@ MODES = {1: "L", 3: "RGB"}
 def to_uint8(images: Tensor) -> Tensor:
     """Images `[N, C, H, W]` in [−1, 1] as uint8: the nearest of the 256 values that −1 … 1 stand for.
 
-    What lies outside is clamped, NaN becomes black. Bytes that were turned to floats by x / 127.5 − 1 come back exactly.
+    What lies outside is clamped, NaN becomes black. Bytes that became floats by x / 127.5 − 1 come back exactly.
     """
     scaled = torch.nan_to_num((images.detach().float() + 1.0) * 127.5, nan=0.0)
     return scaled.round().clamp(0.0, 255.0).to(torch.uint8)
@@ -43,10 +43,14 @@ def grid(images: Tensor, columns: int | None = None) -> Image.Image:
     _check_channels(channels)
     columns = min(count, columns or math.ceil(math.sqrt(count * height / width)))
     rows = -(-count // columns)
-    factor = max(1, min((WIDEST - GAP) // columns - GAP, WIDEST) // width)
-    factor = max(1, min(factor, ((WIDEST - GAP) // rows - GAP) // height))
+    factor = max(1, min(_room(columns) // width, _room(rows) // height))
     pixels = images.cpu().numpy().transpose(0, 2, 3, 1).repeat(factor, 1).repeat(factor, 2)
     return _picture(_laid_out(pixels, rows, columns))
+
+
+def _room(count: int) -> int:
+    """Pixels for each of `count` images side by side."""
+    return (WIDEST - GAP) // count - GAP
 
 
 def _laid_out(pixels: np.ndarray, rows: int, columns: int) -> np.ndarray:
@@ -146,7 +150,7 @@ def _writer(place: Path, folder: bool) -> Writer:
             raise UserError(f"{place} is a file, not a folder of images: choose another name, or .png or .npz")
         return _write_folder
     if suffix not in (".png", ".npz"):
-        raise UserError(f"cannot write '{suffix}': write X.png (one picture), X/ (a folder of images) or X.npz (arrays)")
+        raise UserError(f"cannot write '{suffix}': write X.png (a picture), X/ (a folder of images) or X.npz (arrays)")
     return _write_png if suffix == ".png" else _write_npz
 
 
@@ -171,10 +175,11 @@ def _table(labels: Tensor, spec: Spec) -> bytes:
     table.writerow(["file", "label"])
     for k, label in enumerate(labels.tolist()):
         table.writerow([f"{k:05d}.png", spec.classes[label] if spec.classes else label])
-    return file.getvalue().encode()
+    return file.getvalue().encode(errors="replace")
 
 
 def _write_npz(samples: Tensor, place: Path, spec: Spec, labels: Tensor | None) -> None:
+    arrays: dict[str, np.ndarray]
     if spec.kind == "image":
         arrays = {"images": to_uint8(samples).cpu().numpy().transpose(0, 2, 3, 1)}
     else:

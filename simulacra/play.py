@@ -11,6 +11,7 @@ from torch import Tensor
 
 from simulacra import randomness
 from simulacra.buffers import held
+from simulacra.precision import widen
 
 if TYPE_CHECKING:
     from simulacra.game import Game, Move
@@ -166,6 +167,8 @@ class Play:
 
     def _descend(self, move: "Move", batch: Rows, at: At, share: float, gain: float) -> None:
         """Add the gradient of `move`'s cost on one micro-batch to its players' `.grad`."""
+        if self.game.has_dropout:
+            torch.manual_seed(randomness.key_of(*self.turn.key, self.turn.table.rank, batch.start))
         with self.turn.table.precision():
             costs = [(names, prefix, means(terms)) for names, prefix, terms in move.costs(batch, at)]
         for k, (names, prefix, terms) in enumerate(costs):
@@ -231,8 +234,7 @@ class Play:
 
 def means(terms: Terms) -> dict[str, Tensor]:
     """The mean of each term, in float32 or better."""
-    half = (torch.bfloat16, torch.float16)
-    return {name: (term.float() if term.dtype in half else term).mean() for name, term in terms.items()}
+    return {name: widen(term).mean() for name, term in terms.items()}
 
 
 def norm(grads: Sequence[Tensor | None]) -> Tensor:

@@ -5,6 +5,7 @@ from contextlib import AbstractContextManager, nullcontext
 from typing import Literal
 
 import torch
+from torch import Tensor
 
 from simulacra.errors import UserError
 
@@ -51,3 +52,8 @@ def autocast(precision: Precision, device: torch.device) -> Callable[[], Abstrac
 def full_precision(device: torch.device) -> AbstractContextManager:
     """The context of penalties, likelihoods and measures: float32 or better, whatever surrounds it."""
     return torch.autocast(device.type, enabled=False)
+
+
+def widen(x: Tensor) -> Tensor:
+    """`x` in float32 if it is in a half precision, else as it is: before exponentials, logarithms and sums."""
+    return x.float() if x.dtype in (torch.bfloat16, torch.float16) else x

@@ -13,7 +13,7 @@ import torch
 from simulacra import artifact, checkpoint, images
 from simulacra.capabilities import Reconstructs, Samples
 from simulacra.data import Feed
-from simulacra.distributed import Ranks, any_rank, broadcast, launched, process_group
+from simulacra.distributed import Ranks, any_rank, broadcast, deal_rows, launched, process_group
 from simulacra.ema import judged
 from simulacra.errors import MachineError, UserError
 from simulacra.game import Clock, NonFinite, Stage, Table
@@ -104,7 +104,7 @@ class Trainer:
     def _start(self, origin: str | Path | None) -> None:
         found = checkpoint.newest(self.folder.checkpoints, self._say)
         if self.table.size > 1:
-            broadcast([player.module for player in self.plan.players.values()])
+            self._share_out()
         lines = warm_start(self.plan.players, origin) if origin and not found else []
         if found:
             self._take_over(found)
@@ -119,6 +119,13 @@ class Trainer:
             self._restart_log("resume" if found else "start")
         if not found:
             self._save()
+
+    def _share_out(self) -> None:
+        """Every rank starts from rank 0's players and from its own rows of per-sample state."""
+        broadcast([player.module for player in self.plan.players.values()])
+        for stage in self.plan.stages:
+            for name in stage.game.per_sample:
+                stage.game.state[name] = deal_rows(self.table, stage.game.state[name])
 
     def _facts(self) -> Iterator[str]:
         plan, options = self.plan, self.options

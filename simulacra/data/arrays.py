@@ -17,6 +17,7 @@ from simulacra.data.tensors import ImageArray, image_source
 from simulacra.errors import UserError
 
 MOST_CLASSES = 100_000
+KEYS = ("images", "labels", "class_names", "test_images", "test_labels")
 
 
 def open_npz(request: Request) -> Source:
@@ -54,11 +55,11 @@ def _load(path: str) -> dict[str, NDArray[Any]]:
     if not os.path.exists(path):
         raise UserError(f"no file {path!r}: check the path")
     try:
-        with np.load(path, allow_pickle=False) as archive:
-            if not isinstance(archive, NpzFile):
-                raise UserError(f"{path!r} is an npy file: save it with numpy.savez(path, images=...)")
-            wanted = ("images", "labels", "class_names", "test_images", "test_labels")
-            return {name: archive[name] for name in archive.files if name in wanted} or _no_images(path, archive.files)
+        archive = np.load(path, allow_pickle=False)
+        if not isinstance(archive, NpzFile):
+            raise UserError(f"{path!r} is an npy file: save it with numpy.savez(path, images=...)")
+        with archive:
+            return {name: archive[name] for name in archive.files if name in KEYS} or _no_images(path, archive.files)
     except UserError:
         raise
     except OSError as error:

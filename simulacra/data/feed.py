@@ -1,6 +1,7 @@
 """Batches on the device, by number: from a store that lies there, or from workers that decode ahead."""
 
 import logging
+import re
 import signal
 from collections.abc import Iterator
 from typing import Any
@@ -158,11 +159,11 @@ class _Ahead:
             self._start(b)
         try:
             batch = next(self._batches)
-        except RuntimeError as error:
+        except (RuntimeError, OSError, EOFError) as error:
             self.close()
-            why = " ".join(str(error).split())[:200]
-            if "DataLoader worker" not in why or "Traceback" in why:
+            if isinstance(error, RuntimeError) and not re.match(r"DataLoader worker \(pid", str(error)):
                 raise
+            why = " ".join(str(error).split())[:200]
             raise MachineError(f"a data worker died ({why}): is memory short? try fewer workers") from error
         self._next = b + 1
         if isinstance(batch, str):

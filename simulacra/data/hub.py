@@ -74,7 +74,7 @@ def _labels(word: str, table: Table, column: str, classes: tuple[str, ...]) -> N
     bad = np.flatnonzero((labels < 0) | (labels >= len(classes)))
     if len(bad):
         raise UserError(
-            f"'{word}' lacks a label for {len(bad):,} rows (the first is row {bad[0]}): choose a labelled split"
+            f"{word!r} lacks a label for {len(bad):,} rows (the first is row {bad[0]}): choose a labelled split"
         )
     return labels
 

@@ -10,7 +10,7 @@ from typing import Protocol, Self, TypeVar, final
 import numpy as np
 import torch
 from numpy.typing import NDArray
-from PIL import Image
+from PIL import Image, UnidentifiedImageError
 from torch import Tensor
 
 from simulacra.data.names import RowNames
@@ -183,8 +183,11 @@ def _attempt(work: Callable[[], T]) -> T | str:
     """The result, or in words why there is none: Pillow has no common error for a broken file."""
     try:
         return work()
+    except UnidentifiedImageError:
+        return "not an image of a known format"
     except Exception as error:
-        return " ".join(str(error).split())[:120] or type(error).__name__
+        words = (error.strerror if isinstance(error, OSError) else None) or str(error)
+        return " ".join(words.split())[:120] or type(error).__name__
 
 
 def _without(found: Found, broken: dict[int, str]) -> Found:

@@ -9,6 +9,7 @@ from typing import IO
 import numpy as np
 from numpy.typing import NDArray
 from PIL import ExifTags, Image
+from PIL.TiffImagePlugin import TiffImageFile
 
 from simulacra.data.request import SMALLEST
 
@@ -60,7 +61,7 @@ def header(im: Image.Image) -> Header:
         ValueError: the image is smaller than 4x4.
     """
     turn = _orientation(im)
-    width, height = im.size if turn < 5 else im.size[::-1]
+    width, height = _stored_size(im) if turn < 5 else _stored_size(im)[::-1]
     if min(width, height) < SMALLEST:
         raise ValueError(f"{height}x{width} pixels, under {SMALLEST}x{SMALLEST}")
     return Header(height, width, _is_grey(im), tuple(_traits(im, turn)))
@@ -95,6 +96,13 @@ def fit(im: Image.Image, size: tuple[int, int]) -> Image.Image:
     return im.resize((width, height), Image.Resampling.LANCZOS, box=(left, top, im.width - left, im.height - top))
 
 
+def _stored_size(im: Image.Image) -> tuple[int, int]:
+    """(width, height) before rotation; for TIFF some versions of Pillow give the size after it."""
+    if isinstance(im, TiffImageFile):
+        return im.tag_v2[ExifTags.Base.ImageWidth], im.tag_v2[ExifTags.Base.ImageLength]
+    return im.size
+
+
 def _orientation(im: Image.Image) -> int:
     """EXIF orientation 1..8. A PNG without EXIF in its header is not asked: Pillow would decode it all to look on."""
     if im.format == "PNG" and "exif" not in im.info:
@@ -109,7 +117,7 @@ def _orientation(im: Image.Image) -> int:
 def _is_grey(im: Image.Image) -> bool:
     if im.mode != "P":
         return im.mode in GREY_MODES or im.mode.startswith("I")
-    if im.palette is None or im.palette.rawmode != "RGB":
+    if im.palette is None or (im.palette.rawmode or im.palette.mode) != "RGB":
         return False
     colours = np.frombuffer(bytes(im.palette.palette), dtype=np.uint8)
     colours = colours[: len(colours) // 3 * 3].reshape(-1, 3)

@@ -40,6 +40,7 @@ class Source:
         labels: int64 [N], or None.
         names: a name for every row.
         data: all rows as one tensor, uint8 [N, C, H, W] or float32 [N, D], or a reader of rows.
+        count: number of rows, which `len` tells too.
         in_memory: whether `data` is a tensor small enough to be moved to the device as a whole.
     """
 

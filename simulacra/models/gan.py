@@ -19,6 +19,7 @@ from simulacra.models.base import Model, in_batches
 from simulacra.networks.dcgan import Downsampler, Upsampler, initialise
 from simulacra.networks.mlp import MLP
 from simulacra.penalties.gradient import r1
+from simulacra.precision import widen
 
 
 class GANConfig(Config):
@@ -81,14 +82,17 @@ class Adversary:
 
     def discriminate(self, batch: Rows, at: At) -> Terms:
         """D's cost on real and generated images (Algorithm 1, inner loop)."""
-        real, fake = self.discriminator(batch.x).float(), self.discriminator(self.model.generate(at)).float()
+        real, fake = self._scores(batch.x), self._scores(self.model.generate(at))
         at.watch("D(x)", real.sigmoid())
         at.watch("D(G(z))", fake.sigmoid())
         return self.objective.discriminator(real, fake)
 
     def generate(self, batch: Rows, at: At) -> Terms:
         """G's cost on fresh noise (Algorithm 1, last lines)."""
-        return self.objective.generator(self.discriminator(self.model.generate(at)).float())
+        return self.objective.generator(self._scores(self.model.generate(at)))
+
+    def _scores(self, x: Tensor) -> Tensor:
+        return widen(self.discriminator(x))
 
     def penalise(self, batch: Rows, at: At) -> Terms:
         """R1 on real images."""

@@ -12,7 +12,7 @@ from functools import cache
 from importlib.metadata import EntryPoint, PackageNotFoundError, entry_points, version
 from typing import TypeVar
 
-from simulacra import models
+from simulacra import __version__, models
 from simulacra.errors import UserError, unknown
 from simulacra.models.base import Model
 
@@ -51,6 +51,8 @@ def model_class(name: str, package: str = PACKAGE) -> type[Model]:
     offered = {entry.name: entry for entry in _entries() if _normal(_distribution(entry)) == _normal(package)}
     if not offered and package_version(package) is None:
         raise UserError(f"model {name!r} comes with package {package!r}, which is not installed: pip install {package}")
+    if not offered:
+        raise UserError(f"package {package!r} offers no models to simulacra: upgrade it, or simulacra")
     return _imported(_named(name, offered), package)
 
 
@@ -81,6 +83,8 @@ def provider(kind: type[Model]) -> str:
 
 def package_version(package: str) -> str | None:
     """The installed version of a distribution, None where it is not installed."""
+    if package == PACKAGE:
+        return __version__
     try:
         return version(package)
     except PackageNotFoundError:

@@ -18,7 +18,7 @@ from simulacra.game import At, Rows, Terms
 from simulacra.models.base import Model, in_batches
 from simulacra.networks.dcgan import Downsampler, Upsampler
 from simulacra.networks.mlp import MLP
-from simulacra.precision import full_precision
+from simulacra.precision import full_precision, widen
 
 
 class VAEConfig(Config):
@@ -72,16 +72,16 @@ class VAE(Model):
 
     def posterior(self, x: Tensor) -> Posterior:
         """q(z|x) of observed data `[N, ...]`."""
-        mean, log_variance = self.encoder(x).float().chunk(2, dim=1)
+        mean, log_variance = widen(self.encoder(x)).chunk(2, dim=1)
         return Posterior(mean, log_variance)
 
     def reconstruction_loss(self, x: Tensor, z: Tensor) -> Tensor:
         """−log p(x|z) `[N]` in nats."""
-        output = self.decoder(z)
+        output = widen(self.decoder(z))
         with full_precision(x.device):
             if self.config.likelihood == "gaussian":
-                return reconstruction.gaussian(output.float(), x, self.config.sigma)
-            return reconstruction.bernoulli(output.float(), x)
+                return reconstruction.gaussian(output, x, self.config.sigma)
+            return reconstruction.bernoulli(output, x)
 
     # The verbs
 

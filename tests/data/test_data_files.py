@@ -6,7 +6,7 @@ import zipfile
 
 import numpy as np
 import pytest
-from data_helpers import folder_of, noise, pixels_of, png, refusal, save, train_names, zip_of
+from data_helpers import assert_one_line, folder_of, noise, pixels_of, png, refusal, save, train_names, zip_of
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
@@ -22,7 +22,9 @@ def test_subfolders_are_labels_in_sorted_order(tmp_path):
             save(tmp_path / split / name, noise(4, 4, key=key))
     source = open_data(f"folder:{tmp_path}")
     assert source.spec.classes == ("ant", "cat", "dog")
-    assert [source.name_of(row) for row in range(4)] == [f"train/{n}" for n in ("ant/c.png", "cat/x/b.png", "dog/a.png", "dog/d.png")]
+    assert [source.name_of(row) for row in range(4)] == [
+        f"train/{n}" for n in ("ant/c.png", "cat/x/b.png", "dog/a.png", "dog/d.png")
+    ]
     assert source.labels.tolist() == [0, 1, 2, 2]
     assert source.summary == "4 images in 3 classes, 4x4 RGB"
 
@@ -203,7 +205,7 @@ def test_any_bytes_are_labels_or_one_line(content):
     try:
         labels = read_labels("here", {"": content}, ["a.png", "b.png"], "", [True, True])
     except UserError as error:
-        assert len(str(error).splitlines()) == 1
+        assert_one_line(error)
     else:
         assert labels.numbers.max() < len(labels.classes)
 

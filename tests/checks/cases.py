@@ -1,0 +1,58 @@
+"""Every game of the library and every toy: a new system adds one line to `CASES`."""
+
+from collections.abc import Callable, Sequence
+from dataclasses import dataclass
+
+import torch
+
+from simulacra.data import Spec
+from simulacra.game import Stage
+from simulacra.recipes import find
+from tests.checks import toys
+
+
+@dataclass(frozen=True, kw_only=True)
+class Case:
+    """A game under test. `per_sample`: its costs and networks treat every row alone, so that ranks and micro-batches
+    change nothing; otherwise (batch norm, second passes over a batch) ranks stay equal to each other."""
+
+    name: str
+    data: str
+    build: Callable[[Spec], Sequence[Stage]]
+    per_sample: bool = True
+
+    def stages(self, spec: Spec) -> Sequence[Stage]:
+        """The stages, freshly initialised, in float64."""
+        before = torch.get_default_dtype()
+        torch.set_default_dtype(torch.float64)
+        try:
+            torch.manual_seed(0)
+            return self.build(spec)
+        finally:
+            torch.set_default_dtype(before)
+
+
+def recipe(name: str, data: str = "digits", per_sample: bool = True, **options: str) -> Case:
+    """The game of a recipe, made small by `options`."""
+
+    def build(spec: Spec) -> Sequence[Stage]:
+        kind = find(name)
+        return kind.build(spec, 100, kind.options().with_overrides(options, name)).stages
+
+    return Case(name="-".join([name, *options.values()]), data=data, build=build, per_sample=per_sample)
+
+
+CASES = [
+    Case(name="expectation-maximisation", data="digits", build=toys.expectation_maximisation),
+    Case(name="persistent-chain", data="digits", build=toys.persistent_chain),
+    Case(name="cycle", data="ring", build=toys.cycle),
+    Case(name="consensus", data="ring", build=toys.simultaneous(toys.RULES["consensus"])),
+    Case(name="extragradient", data="ring", build=toys.simultaneous(toys.RULES["extragradient"])),
+    Case(name="lazy-gan", data="ring", build=toys.lazy_gan),
+    Case(name="growing", data="digits", build=toys.growing),
+    recipe("vae", width="16", latent="3"),
+    recipe("vae", network="conv", width="4", likelihood="gaussian", samples="2"),
+    recipe("gan", "ring", width="16", latent="3", r1="1.0", r1_every="3"),
+    recipe("dcgan", width="4", latent="5", r1="0.5", r1_every="3", per_sample=False),
+]
+BY_NAME = {case.name: case for case in CASES}

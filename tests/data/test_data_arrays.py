@@ -1,0 +1,213 @@
+"""`npz:PATH`: what is taken, what is refused, and that no bytes lead to anything else."""
+
+import io
+import pickle
+
+import numpy as np
+import pytest
+from data_helpers import assert_one_line, noise, refusal
+from hypothesis import given, settings
+from hypothesis import strategies as st
+from hypothesis.extra import numpy as hnp
+from PIL import Image
+
+from simulacra.data import Source, open_data
+from simulacra.data.files import hashed_split
+from simulacra.errors import UserError
+
+ROWS = [row for row in range(40) if hashed_split(str(row)) == "train"]
+
+
+def write(path, **arrays):
+    np.savez(path, **arrays)
+    return f"npz:{path}"
+
+
+def of(tmp_path, images, **arrays):
+    """The images as a training split of their own."""
+    return open_data(write(tmp_path / "a.npz", images=images, test_images=np.zeros((1, 4, 4)), **arrays))
+
+
+def test_rows_classes_and_names(tmp_path):
+    images = np.stack([noise(5, 6, key=key) for key in range(40)])
+    labels = np.arange(40) % 3
+    word = write(tmp_path / "a.npz", images=images, labels=labels, class_names=["x", "y", "z"])
+    train, test = open_data(word), open_data(word, split="test")
+    assert len(train) == len(ROWS)
+    assert len(train) + len(test) == 40
+    assert (train.data.numpy() == images[ROWS].transpose(0, 3, 1, 2)).all()
+    assert train.labels.tolist() == labels[ROWS].tolist()
+    assert train.spec.classes == ("x", "y", "z")
+    assert train.name_of(5) == f"row {ROWS[5]} of a.npz"
+
+
+def test_own_test_arrays_are_the_test_split(tmp_path):
+    arrays = {
+        "images": np.zeros((3, 4, 4)),
+        "test_images": np.ones((2, 4, 4)),
+        "labels": [0, 1, 0],
+        "test_labels": [4, 1],
+    }
+    word = write(tmp_path / "a.npz", **arrays)
+    train, test = open_data(word), open_data(word, split="test")
+    assert (len(train), len(test)) == (3, 2)
+    assert train.spec == test.spec
+    assert train.spec.classes == ("0", "1", "2", "3", "4")
+    assert (test.data == 255).all()
+
+
+@pytest.mark.parametrize(
+    ("values", "expected", "note"),
+    [
+        (np.array([0, 1, 200, 255], np.uint8), [0, 1, 200, 255], None),
+        (np.array([False, True, False, True]), [0, 255, 0, 255], "bool"),
+        (np.array([0, 128, 257, 65535], np.uint16), [0, 0, 1, 255], "16-bit scaled"),
+        (np.array([0, 1, 200, 255], np.uint16), [0, 1, 200, 255], "uint16 taken as 8-bit"),
+        (np.array([0, 1, 200, 255], np.int64), [0, 1, 200, 255], "int64 taken as 8-bit"),
+        (np.array([0, 0.5, 0.25, 1], np.float32), [0, 128, 64, 255], "floats scaled from [0, 1]"),
+        (np.array([0, 0.5, 0.25, 1], np.float64), [0, 128, 64, 255], "floats scaled from [0, 1]"),
+    ],
+)
+def test_types_are_scaled(tmp_path, values, expected, note):
+    source = of(tmp_path, np.tile(values, (1, 4, 1)))
+    assert source.data[0, 0, 0].tolist() == expected
+    assert note is None or note in source.summary
+
+
+def test_four_channels_are_laid_over_white(tmp_path):
+    images = np.random.default_rng(0).integers(0, 256, (2, 4, 4, 4), dtype=np.uint8)
+    source = of(tmp_path, images)
+    alpha = images[..., 3:] / 255
+    assert np.abs(source.data.permute(0, 2, 3, 1).numpy() - (images[..., :3] * alpha + 255 * (1 - alpha))).max() <= 0.5
+    assert "alpha laid over white" in source.summary
+
+
+def test_size_and_channels_can_be_chosen(tmp_path):
+    images = np.stack([noise(8, 12, 1, key) for key in range(3)])
+    source = open_data(write(tmp_path / "a.npz", images=images, test_images=images), size=(4, 4), channels=3)
+    assert source.spec.shape == (3, 4, 4)
+    middle = Image.fromarray(images[1]).resize((4, 4), Image.Resampling.LANCZOS, box=(2, 0, 10, 8))
+    assert (source.data[1].numpy() == np.asarray(middle)).all()
+    assert "8x12 centre-cropped" in source.summary
+    assert "grey repeated as RGB" in source.summary
+
+
+def test_streaming_changes_no_row(tmp_path):
+    word = write(tmp_path / "a.npz", images=np.stack([noise(4, 4, key=key) for key in range(20)]))
+    held, streamed = open_data(word), open_data(word, stream=True)
+    assert (held.in_memory, streamed.in_memory) == (True, False)
+    assert held.fingerprint == streamed.fingerprint
+    index = np.array([3, 1, 3])
+    assert (held.rows(index) == streamed.rows(index)).all()
+
+
+GOOD = np.zeros((3, 4, 4), np.uint8)
+
+
+@pytest.mark.parametrize(
+    ("arrays", "parts"),
+    [
+        ({"pictures": GOOD}, ["no array 'images'", "'pictures'"]),
+        ({}, ["no array 'images'", "nothing"]),
+        ({"labels": [1]}, ["no array 'images'", "'labels'"]),
+        ({"images": np.array([{}, {}])}, ["Python objects", "never unpickled"]),
+        ({"images": GOOD[0]}, ["(4, 4)", "(N, H, W)"]),
+        ({"images": np.zeros((2, 3, 8, 8))}, ["channels first", "transpose(0, 2, 3, 1)"]),
+        ({"images": np.zeros((2, 8, 8, 5))}, ["(2, 8, 8, 5)"]),
+        ({"images": np.zeros((2, 8, 8, 3, 1))}, ["(2, 8, 8, 3, 1)"]),
+        ({"images": np.zeros((0, 8, 8))}, ["no images"]),
+        ({"images": np.zeros((2, 3, 8))}, ["3x8", "4x4"]),
+        ({"images": GOOD.astype(np.int32) - 1}, ["-1..-1", "0..255"]),
+        ({"images": GOOD.astype(np.int64) + 256}, ["256..256", "0..255"]),
+        ({"images": GOOD + np.nan}, ["NaN"]),
+        ({"images": GOOD + np.inf}, ["infinity"]),
+        ({"images": GOOD + 128.0}, ["[128, 128]", "[0, 1]"]),
+        ({"images": GOOD - 0.5}, ["[-0.5, -0.5]"]),
+        ({"images": GOOD.astype(complex)}, ["complex128"]),
+        ({"images": GOOD.astype(str)}, ["<U"]),
+        ({"images": GOOD, "labels": [0, 1]}, ["(2,)", "3 images"]),
+        ({"images": GOOD, "labels": [0, 1, 2, 3]}, ["(4,)", "3 images"]),
+        ({"images": GOOD, "labels": [0.0, 1.0, 2.0]}, ["float64", "whole numbers"]),
+        ({"images": GOOD, "labels": ["a", "b", "c"]}, ["<U1", "whole numbers"]),
+        ({"images": GOOD, "labels": [0, -1, 2]}, ["-1", "from 0"]),
+        ({"images": GOOD, "labels": [0, 1, 10**12]}, ["1000000000000", "number the classes"]),
+        ({"images": GOOD, "labels": [0, 1, 2], "class_names": ["a", "b"]}, ["label 2", "2 'class_names'"]),
+        ({"images": GOOD, "labels": [0, 1, 2], "class_names": [1, 2, 3]}, ["class_names", "strings"]),
+        ({"images": GOOD, "class_names": np.array([{}])}, ["Python objects"]),
+    ],
+)
+def test_arrays_that_do_not_fit(tmp_path, arrays, parts):
+    refusal(write(tmp_path / "a.npz", **arrays), "a.npz", *parts)
+
+
+def test_files_that_are_no_npz(tmp_path):
+    path = tmp_path / "a.npz"
+    for content in (b"", b"text", pickle.dumps({"images": 1}), b"PK\x03\x04torn"):
+        path.write_bytes(content)
+        refusal(f"npz:{path}", "cannot read", "a.npz")
+    np.savez(path, images=GOOD)
+    whole = path.read_bytes()
+    path.write_bytes(whole[: len(whole) // 2])
+    refusal(f"npz:{path}", "torn")
+    with open(path, "wb") as file:
+        np.save(file, GOOD)
+    refusal(f"npz:{path}", "npy", "savez")
+
+
+def test_objects_are_never_unpickled(tmp_path):
+    class Trap:
+        def __reduce__(self):
+            return (open, (str(tmp_path / "sprung"), "w"))
+
+    np.savez(tmp_path / "a.npz", images=np.array([Trap()]))
+    refusal(f"npz:{tmp_path / 'a.npz'}", "never unpickled")
+    (tmp_path / "b.npz").write_bytes(pickle.dumps(Trap()))
+    refusal(f"npz:{tmp_path / 'b.npz'}", "cannot read")
+    assert not (tmp_path / "sprung").exists()
+
+
+def test_a_header_that_claims_more_than_there_is(tmp_path):
+    import zipfile
+
+    header = io.BytesIO()
+    np.lib.format.write_array_header_1_0(header, {"descr": "|u1", "fortran_order": False, "shape": (10**9, 64, 64)})
+    with zipfile.ZipFile(tmp_path / "a.npz", "w") as archive:
+        archive.writestr("images.npy", header.getvalue() + b"few")
+    refusal(f"npz:{tmp_path / 'a.npz'}", "cannot read")
+
+
+def _open(content, path):
+    path.write_bytes(content)
+    try:
+        return open_data(f"npz:{path}")
+    except UserError as error:
+        assert_one_line(error)
+        return None
+
+
+@given(st.data())
+@settings(max_examples=150, deadline=None)
+def test_any_array_is_a_source_or_one_line(tmp_path_factory, data):
+    shape = data.draw(hnp.array_shapes(min_dims=0, max_dims=5, min_side=0, max_side=6))
+    images = data.draw(hnp.arrays(hnp.scalar_dtypes(), shape, fill=st.nothing() if not np.prod(shape) else None))
+    labels = data.draw(
+        hnp.arrays(hnp.integer_dtypes() | hnp.floating_dtypes(), hnp.array_shapes(min_side=0, max_dims=2))
+    )
+    buffer = io.BytesIO()
+    np.savez(buffer, images=images, labels=labels, test_images=GOOD)
+    source = _open(buffer.getvalue(), tmp_path_factory.getbasetemp() / "wild.npz")
+    if source is not None:
+        assert isinstance(source, Source)
+        assert len(source) == len(source.labels)
+        assert source.data.shape == (len(source), *source.spec.shape)
+
+
+@given(st.data())
+@settings(max_examples=150, deadline=None)
+def test_damaged_bytes_are_a_source_or_one_line(tmp_path_factory, data):
+    buffer = io.BytesIO()
+    np.savez(buffer, images=GOOD, test_images=GOOD)
+    content = bytearray(buffer.getvalue())
+    for place in data.draw(st.lists(st.integers(0, len(content) - 1), max_size=4)):
+        content[place] = data.draw(st.integers(0, 255))
+    _open(bytes(content[: data.draw(st.integers(0, len(content)))]), tmp_path_factory.getbasetemp() / "damaged.npz")
