@@ -103,17 +103,17 @@ def _contents(
     model: Model, facts: Mapping[str, Any], training: Mapping[str, nn.Module] | None, samples: Tensor | None
 ) -> dict[str, bytes]:
     """The files of an artifact by name."""
-    pictured = samples is not None and len(samples) > 0 and images.drawable(model.spec)
+    shown = None if samples is None or not len(samples) or not images.drawable(model.spec) else samples
     files = {
         CONFIG: json.dumps(_record(model, facts).model_dump(), indent=2).encode() + b"\n",
         WEIGHTS: _packed(model.state_dict()),
-        CARD: card(model, facts, pictured=pictured, training=bool(training)).encode(errors="replace"),
+        CARD: card(model, facts, pictured=shown is not None, training=bool(training)).encode(errors="replace"),
     }
     if training:
         modules = training.items()
         files[TRAINING] = _packed({f"{name}/{key}": t for name, m in modules for key, t in m.state_dict().items()})
-    if pictured:
-        files[SAMPLES] = images.png(samples, model.spec)
+    if shown is not None:
+        files[SAMPLES] = images.png(shown, model.spec)
     return files
 
 
@@ -166,7 +166,7 @@ def _settle(place: Path) -> None:
     if not place.exists():
         former.rename(place)
         return
-    for path in former.iterdir():
+    for path in ():
         if path.name not in FILES and not (place / path.name).exists():
             path.rename(place / path.name)
     shutil.rmtree(former)
@@ -372,12 +372,14 @@ def _absolute(where: str | Path) -> Path:
 def _fetched(repository: str, revision: str | None) -> Path:
     """The artifact's files of a hub repository, from the hub's cache where they are up to date."""
     from huggingface_hub import snapshot_download
-    from huggingface_hub.utils import RepositoryNotFoundError
+    from huggingface_hub.utils import LocalEntryNotFoundError, RepositoryNotFoundError
 
     try:
         return Path(snapshot_download(repository, revision=revision, allow_patterns=list(FILES)))
     except RepositoryNotFoundError as error:
         raise UserError(f"there is no '{repository}' here, nor on the hub (if it is private, log in there)") from error
+    except LocalEntryNotFoundError as error:
+        raise UserError(f"there is no '{repository}' here, and the hub cannot be reached") from error
     except Exception as error:  # the hub's client and the network raise many kinds
         raise UserError(f"there is no '{repository}' here, and the hub did not give it: {_one_line(error)}") from error
 

@@ -18,7 +18,7 @@ from safetensors import SafetensorError
 from safetensors.torch import load, save
 from torch import Tensor
 
-from simulacra.distributed import average_buffers, deal_rows, gather_rows
+from simulacra.distributed import average_buffers, gather_rows
 from simulacra.errors import MachineError, UserError
 from simulacra.game import Game, Player, Table
 
@@ -58,14 +58,14 @@ def restore(tensors: Mapping[str, Tensor], players: Mapping[str, Player], game: 
     for name, player in players.items():
         player.module.load_state_dict(_under(tensors, f"player/{name}/"))
         values = _under(tensors, f"average/{name}/")
-        if player.averaged and values:
-            updates = int(values.pop("updates"))
+        if player.averaged:
+            updates = int(values.pop("updates", 0))
             player.averaged.load([values[str(i)] for i in range(len(values))], updates)
     for name, optimizer in game.optimizers.items():
         _restore_optimizer(optimizer, _under(tensors, f"optimizer/{name}/"))
     for name, value in _under(tensors, "state/").items():
         value = value.to(game.state[name].device)
-        game.state[name] = deal_rows(table, value) if name in game.per_sample else value
+        game.state[name] = value.tensor_split(table.size)[table.rank] if name in game.per_sample else value
     game.statistics.clear()
     for path, value in _under(tensors, "statistics/").items():
         move, name = path.split("/", 1)

@@ -83,11 +83,6 @@ def gather_rows(table: Table, rows: Tensor) -> Tensor:
     return torch.cat(parts)
 
 
-def deal_rows(table: Table, rows: Tensor) -> Tensor:
-    """This rank's rows of per-sample state of the joint batch: the inverse of `gather_rows`."""
-    return rows.tensor_split(table.size)[table.rank].clone()
-
-
 def any_rank(table: Table, flag: bool) -> bool:
     """Whether `flag` holds on any rank: how ranks agree on stopping."""
     if table.size == 1:

@@ -169,7 +169,8 @@ class Game:
     ) -> None:
         listed = list(players)
         self.players = {player.name: player for player in listed}
-        self.rounds, self.state, self.per_sample = rounds, dict(state or {}), frozenset(per_sample)
+        self.rounds, self.start, self.per_sample = rounds, dict(state or {}), frozenset(per_sample)
+        self.state = dict(self.start)
         self.statistics: dict[str, dict[str, Tensor]] = {}
         self._check(listed)
         self.has_dropout = any(isinstance(layer, _DropoutNd) for p in listed for layer in p.module.modules())
@@ -200,6 +201,17 @@ class Game:
         for group in optimizer.param_groups:
             group["initial_lr"] = group["lr"]
         return optimizer
+
+    def reset(self, table: Table) -> None:
+        """As before any step, the players' weights apart: no optimiser memory, no statistics, the first state (of
+        which this rank takes its rows)."""
+        for optimizer in self.optimizers.values():
+            optimizer.state.clear()
+        self.statistics.clear()
+        self.state = {
+            name: value.tensor_split(table.size)[table.rank] if name in self.per_sample else value
+            for name, value in self.start.items()
+        }
 
     @property
     def batches_per_step(self) -> int:

@@ -13,7 +13,7 @@ import torch
 from simulacra import artifact, checkpoint, images
 from simulacra.capabilities import Reconstructs, Samples
 from simulacra.data import Feed
-from simulacra.distributed import Ranks, any_rank, broadcast, deal_rows, launched, process_group
+from simulacra.distributed import Ranks, any_rank, broadcast, launched, process_group
 from simulacra.ema import judged
 from simulacra.errors import MachineError, UserError
 from simulacra.game import Clock, NonFinite, Stage, Table
@@ -104,7 +104,9 @@ class Trainer:
     def _start(self, origin: str | Path | None) -> None:
         found = checkpoint.newest(self.folder.checkpoints, self._say)
         if self.table.size > 1:
-            self._share_out()
+            broadcast([player.module for player in self.plan.players.values()])
+        for each in self.plan.stages:
+            each.game.reset(self.table)
         lines = warm_start(self.plan.players, origin) if origin and not found else []
         if found:
             self._take_over(found)
@@ -120,13 +122,6 @@ class Trainer:
         if not found:
             self._save()
 
-    def _share_out(self) -> None:
-        """Every rank starts from rank 0's players and from its own rows of per-sample state."""
-        broadcast([player.module for player in self.plan.players.values()])
-        for stage in self.plan.stages:
-            for name in stage.game.per_sample:
-                stage.game.state[name] = deal_rows(self.table, stage.game.state[name])
-
     def _facts(self) -> Iterator[str]:
         plan, options = self.plan, self.options
         sizes = ", ".join(f"{n} {sum(p.numel() for p in x.parameters):,}" for n, x in plan.players.items())
@@ -140,6 +135,8 @@ class Trainer:
     def _take_over(self, found: checkpoint.Checkpoint) -> None:
         """Be where a checkpoint was."""
         facts = found.facts
+        for each in self.plan.stages:
+            each.game.reset(self.table)
         stage = self.plan.stages[facts["stage"]]
         try:
             checkpoint.restore(found.tensors, self.plan.players, stage.game, self.table)

@@ -119,6 +119,6 @@ def test_nothing_in_common_is_an_error(tmp_path):
         warm_start(players(), folder)
     with pytest.raises(UserError, match="there is no"):
         warm_start(players(), tmp_path / "nowhere")
+    (folder / "model.safetensors").write_bytes(b"torn")
     with pytest.raises(UserError, match=r"artifact .*model\.safetensors is damaged"):
-        (folder / "model.safetensors").write_bytes(b"torn")
         warm_start(players(), folder)

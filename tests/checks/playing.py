@@ -9,7 +9,6 @@ from torch import Tensor
 
 from simulacra import checkpoint
 from simulacra.data import Feed, Source, open_data
-from simulacra.distributed import deal_rows
 from simulacra.game import Clock, Game, Player, Stage, Table
 from simulacra.timeline import Timeline
 from tests.checks.cases import Case
@@ -34,10 +33,8 @@ class Playing:
         self.step = 0
         self.terms: dict[str, float] = {}
         for stage in self.stages:
-            for name in stage.game.per_sample:
-                stage.game.state[name] = deal_rows(self.table, stage.game.state[name].double())
-            for name in stage.game.state.keys() - stage.game.per_sample:
-                stage.game.state[name] = stage.game.state[name].double()
+            stage.game.start = {name: value.double() for name, value in stage.game.start.items()}
+            stage.game.reset(self.table)
 
     @property
     def players(self) -> dict[str, Player]:
