@@ -7,12 +7,12 @@ if TYPE_CHECKING:
     from simulacra.artifact import load, push_to_hub
     from simulacra.data import open_data
     from simulacra.images import write
-    from simulacra.train import train
+    from simulacra.trainer import train
 
 __version__ = "0.1.0"
 __all__ = ["__version__", "load", "open_data", "push_to_hub", "train", "write"]
 
-_HOMES = {"load": "artifact", "push_to_hub": "artifact", "open_data": "data", "write": "images", "train": "train"}
+_HOMES = {"load": "artifact", "push_to_hub": "artifact", "open_data": "data", "write": "images", "train": "trainer"}
 
 
 def __getattr__(name: str) -> Any:

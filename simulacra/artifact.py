@@ -23,7 +23,7 @@ from torch import Tensor, nn
 
 from simulacra import images
 from simulacra.card import card
-from simulacra.checkpoint import sync_folder
+from simulacra.checkpoint import sync_folder, write_durably
 from simulacra.config import Config
 from simulacra.data.spec import Spec
 from simulacra.errors import MachineError, UserError
@@ -146,7 +146,7 @@ def _replace(place: Path, contents: Mapping[str, bytes]) -> None:
     try:
         beside.mkdir()
         for name, content in contents.items():
-            _write(beside / name, content)
+            write_durably(beside / name, content)
         sync_folder(beside)
         if place.exists():
             place.rename(_former(place))
@@ -166,7 +166,7 @@ def _settle(place: Path) -> None:
     if not place.exists():
         former.rename(place)
         return
-    for path in ():
+    for path in former.iterdir():
         if path.name not in FILES and not (place / path.name).exists():
             path.rename(place / path.name)
     shutil.rmtree(former)
@@ -182,14 +182,6 @@ def _check_replaceable(place: Path) -> None:
         raise UserError(f"cannot save to {place}: it is a file")
     if place.exists() and any(place.iterdir()) and not (place / CONFIG).exists():
         raise UserError(f"cannot save to {place}: it holds other things than an artifact; choose another folder")
-
-
-def _write(path: Path, content: bytes) -> None:
-    """Write a file and make it durable."""
-    with path.open("wb") as file:
-        file.write(content)
-        file.flush()
-        os.fsync(file.fileno())
 
 
 # Loading

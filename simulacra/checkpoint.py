@@ -96,8 +96,8 @@ def write(folder: Path, step: int, tensors: Mapping[str, Tensor], facts: Mapping
     beside.mkdir()
     content = save(dict(tensors))
     facts = {"format": FORMAT, "step": step, "sha256": hashlib.sha256(content).hexdigest(), **facts}
-    _write_durably(beside / "tensors.safetensors", content)
-    _write_durably(beside / "meta.json", json.dumps(facts, indent=1).encode())
+    write_durably(beside / "tensors.safetensors", content)
+    write_durably(beside / "meta.json", json.dumps(facts, indent=1).encode())
     shutil.rmtree(place, ignore_errors=True)
     beside.rename(place)
     sync_folder(folder)
@@ -106,7 +106,8 @@ def write(folder: Path, step: int, tensors: Mapping[str, Tensor], facts: Mapping
     return place
 
 
-def _write_durably(path: Path, content: bytes) -> None:
+def write_durably(path: Path, content: bytes) -> None:
+    """Write a file and wait until it is on the disk."""
     with path.open("wb") as file:
         file.write(content)
         file.flush()

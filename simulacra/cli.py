@@ -199,7 +199,7 @@ def train(
         session = settle(recipe, out=out, data=data, run=_given(run), recipe=own)
         print(json.dumps(session.record, indent=1))
         return
-    from simulacra.train import train as play
+    from simulacra.trainer import train as play
 
     options = _given(run) | {name.replace(".", "__"): value for name, value in own.items()}
     result = play(recipe, out=out, data=data, origin=origin, **options)

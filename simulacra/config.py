@@ -23,7 +23,7 @@ class Config(BaseModel):
             return cls.model_validate(dict(values))
         except ValidationError as error:
             first = error.errors()[0]
-            path = ".".join(str(part) for part in first["loc"])
+            path = " ".join(".".join(str(part) for part in first["loc"]).split())
             if first["type"] == "extra_forbidden":
                 raise unknown(f"setting of {what}", path, (name for name, _ in cls.settings())) from None
             raise UserError(
@@ -43,8 +43,8 @@ class Config(BaseModel):
         """Those of these settings that `kind` has, as a `kind`."""
         return kind.model_validate({name: getattr(self, name) for name in kind.model_fields})
 
-    def with_overrides(self, overrides: Mapping[str, str], what: str) -> Self:
-        """A copy with dotted names replaced, values written as on a command line. Raises UserError as `read` does."""
+    def with_overrides(self, overrides: Mapping[str, Any], what: str) -> Self:
+        """A copy with dotted names replaced; text is read as on a command line. Raises UserError as `read` does."""
         tree = self.model_dump()
         known = [name for name, _ in self.settings()]
         for dotted, text in overrides.items():
@@ -54,7 +54,7 @@ class Config(BaseModel):
             branch = tree
             for part in path:
                 branch = branch[part]
-            branch[leaf] = _value(text)
+            branch[leaf] = _value(text) if isinstance(text, str) else text
         return self.read(tree, what)
 
 

@@ -47,7 +47,13 @@ class Session:
 
 
 def settle(
-    name: str, *, out: str | Path, data: str | None, run: Mapping[str, Any], recipe: Mapping[str, Any]
+    name: str,
+    *,
+    out: str | Path,
+    data: str | None = None,
+    origin: str | Path | None = None,
+    run: Mapping[str, Any],
+    recipe: Mapping[str, Any],
 ) -> Session:
     """Settle a run of the recipe `name` in the folder `out`, from the options given (`run` and the `recipe`'s own).
 
@@ -64,7 +70,10 @@ def settle(
     plan = build(kind, source, given, options.seed, device)
     steps, minutes = _budget(options, run, recorded, plan)
     horizon = run.get("horizon") or (recorded["horizon"] if recorded else steps or plan.steps)
-    record = _record(kind, source, options, plan, {"steps": steps, "minutes": minutes}, horizon)
+    if origin:
+        _same("from", str(origin), recorded and (recorded["from"] or "nothing"), folder)
+    origin = str(origin) if origin else recorded and recorded["from"]
+    record = _record(kind, source, options, plan, {"steps": steps, "minutes": minutes}, horizon) | {"from": origin}
     return Session(
         folder=folder,
         recipe=kind,

@@ -208,14 +208,14 @@ def test_a_folder_of_other_things_is_not_replaced(tmp_path):
 @pytest.mark.parametrize("fail_at", ["config.json", "model.safetensors", "README.md"])
 def test_a_full_disk_leaves_the_former_artifact(saved, monkeypatch, fail_at):
     expected = artifact.load(saved).sample(3)
-    real = artifact._write
+    real = artifact.write_durably
 
     def full(path, content):
         real(path, content[: len(content) // 2] if path.name == fail_at else content)
         if path.name == fail_at:
             raise OSError(28, "No space left on device")
 
-    monkeypatch.setattr(artifact, "_write", full)
+    monkeypatch.setattr(artifact, "write_durably", full)
     with pytest.raises(MachineError, match="No space left"):
         artifact.save(build("gan"), saved, facts={})
     assert torch.equal(artifact.load(saved).sample(3), expected)

@@ -29,7 +29,7 @@ class GANConfig(Config):
     latent: int = Field(64, ge=1, description="dimensions of the latent z")
     prior: Literal["normal", "uniform"] = Field("normal", description="p(z): N(0, 1) or uniform on [-1, 1]")
     width: int = Field(256, ge=1, description="units of a hidden layer (mlp), channels next to the image (dcgan)")
-    depth: int = Field(2, ge=1, description="hidden layers of the mlp")
+    depth: int = Field(2, ge=1, le=100, description="hidden layers of the mlp")
 
 
 class GAN(Model):

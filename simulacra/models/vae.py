@@ -27,7 +27,7 @@ class VAEConfig(Config):
     network: Literal["mlp", "conv"] = Field("mlp", description="encoder and decoder: perceptrons or convolutions")
     latent: int = Field(20, ge=1, description="dimensions of the latent z")
     width: int = Field(500, ge=1, description="units of a hidden layer (mlp), channels next to the image (conv)")
-    depth: int = Field(2, ge=1, description="hidden layers of the mlp")
+    depth: int = Field(2, ge=1, le=100, description="hidden layers of the mlp")
     likelihood: Literal["bernoulli", "gaussian"] = Field("bernoulli", description="p(x|z): of bits, or of real values")
     sigma: float = Field(0.1, gt=0, description="standard deviation of the Gaussian likelihood; the range is [-1, 1]")
     samples: int = Field(1, ge=1, description="L, draws of z per image in the objective")

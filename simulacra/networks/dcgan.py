@@ -1,7 +1,7 @@
 """The strided convolutional pair of DCGAN (Radford, Metz & Chintala 2016), for images of any size and shape.
 
-An image of H × W is halved (rounding up) while its smaller side is at least 8, so depth follows from size: 28 × 28
-goes through 14 × 14 to 7 × 7, 64 × 48 through three halvings to 8 × 6.
+An image of H × W is halved (rounding up) while its smaller side is at least 7, so depth follows from size: 28 × 28
+goes through 14 × 14 and 7 × 7 to 4 × 4, 64 × 48 through four halvings to 4 × 3.
 """
 
 from collections.abc import Callable
@@ -12,7 +12,7 @@ from torch import Tensor, nn
 def pyramid(height: int, width: int) -> list[tuple[int, int]]:
     """The sizes from the image's own down to the coarsest."""
     sizes = [(height, width)]
-    while min(sizes[-1]) >= 8:
+    while min(sizes[-1]) >= 7:
         h, w = sizes[-1]
         sizes.append((-(-h // 2), -(-w // 2)))
     return sizes

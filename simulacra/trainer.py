@@ -53,11 +53,11 @@ def train(
     """
     run = {name: value for name, value in options.items() if name in RunOptions.model_fields}
     own = {name.replace("__", "."): value for name, value in options.items() if name not in run}
-    session = settle(recipe, out=out, data=data, run=run, recipe=own)
+    session = settle(recipe, out=out, data=data, origin=origin, run=run, recipe=own)
     with process_group(session.device), watched() as interruption, _machine_errors(session):
         trainer = Trainer(session, interruption)
         try:
-            return trainer.run(origin)
+            return trainer.run()
         except (RuntimeError, MemoryError) as error:
             if not is_out_of_memory(error):
                 raise
@@ -84,14 +84,14 @@ class Trainer:
         """Whether this process is the one that writes."""
         return self.table.rank == 0
 
-    def run(self, origin: str | Path | None) -> Run:
+    def run(self) -> Run:
         """Train from where the folder is to the end of the budget, or until interrupted."""
         if self.leads:
             self.folder.prepare()
         any_rank(self.table, False)
         with self.folder.locked() if self.leads else _nothing():
             torch.use_deterministic_algorithms(self.options.deterministic)
-            self._start(origin)
+            self._start()
             try:
                 self._play()
             finally:
@@ -101,12 +101,13 @@ class Trainer:
 
     # Starting
 
-    def _start(self, origin: str | Path | None) -> None:
+    def _start(self) -> None:
         found = checkpoint.newest(self.folder.checkpoints, self._say)
         if self.table.size > 1:
             broadcast([player.module for player in self.plan.players.values()])
         for each in self.plan.stages:
             each.game.reset(self.table)
+        origin = self.session.record["from"]
         lines = warm_start(self.plan.players, origin) if origin and not found else []
         if found:
             self._take_over(found)
@@ -242,11 +243,11 @@ class Trainer:
             return
         with self._judged():
             model, spec = self.plan.model, self.plan.model.spec
-            if isinstance(model, Samples):
+            if isinstance(model, Samples) and images.drawable(spec):
                 images.write(
                     model.sample(64, seed=self.options.seed).cpu(), self.folder.preview(self.step, "samples"), spec
                 )
-            if isinstance(model, Reconstructs) and spec.kind == "image":
+            if isinstance(model, Reconstructs) and spec.kind == "image" and images.drawable(spec):
                 images.write(self._reconstructions(model), self.folder.preview(self.step, "reconstructions"), spec)
 
     def _reconstructions(self, model: Reconstructs) -> torch.Tensor:
@@ -297,7 +298,7 @@ class Trainer:
             "weights": weights,
             "recipe": recipe.name,
             "paper": recipe.paper,
-            "data": source.word,
+            "data": _shareable(source.word),
             "summary": source.summary,
             "steps": self.step,
             "seed": self.options.seed,
@@ -357,6 +358,12 @@ class Trainer:
             return "not even one row at a time fits: choose a smaller network or image size"
         rows = -(-batch // number)
         return f"--micro-batches {number} fits ({rows} of {batch} rows at a time), or give a smaller --batch"
+
+
+def _shareable(word: str) -> str:
+    """A data word for a card that others read: of a path, only its end."""
+    kind, colon, place = word.partition(":")
+    return f"{kind}:{Path(place).name}" if colon and kind != "hf" else word
 
 
 @contextmanager

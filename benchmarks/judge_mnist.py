@@ -1,0 +1,73 @@
+"""The MNIST rows of docs/results.md, from a finished run.
+
+    python benchmarks/judge_mnist.py RUN [--pictures FOLDER]
+
+A model with a bound on log p(x): test −ELBO in nats on all 10 000 test images, binarised once (seed 0), one latent each.
+A model that samples: a classifier's entropy of predicted classes and mean confidence on 10 000 samples (seed 0), beside
+its confidence on real test images and on uniform noise.
+"""
+
+import argparse
+import json
+from pathlib import Path
+
+import torch
+from mnist_classifier import accuracy, classifier, probabilities
+
+import simulacra
+from simulacra.capabilities import HasLogProb, Reconstructs
+from simulacra.data import Feed, open_data
+
+
+def test_images() -> torch.Tensor:
+    source = open_data("mnist", split="test")
+    return Feed(source, seed=0, batch=len(source), full_passes=True).at(0).x
+
+
+def likelihood(model, x: torch.Tensor) -> dict:
+    value, kind = model.log_prob(x, seed=0)
+    standard_error = (value.std() / len(value) ** 0.5).item()
+    return {"minus_log_prob": -value.mean().item(), "standard_error": standard_error, "kind": kind, "images": len(x)}
+
+
+def classes(model, x: torch.Tensor) -> dict:
+    net = classifier()
+    found = probabilities(net, model.sample(10_000, seed=0).cpu())
+    share = torch.bincount(found.argmax(1), minlength=10) / len(found)
+    confidence = {
+        "samples": found,
+        "real": probabilities(net, x),
+        "noise": probabilities(net, 2 * torch.rand(10_000, 1, 28, 28) - 1),
+    }
+    return {
+        "entropy_nats": -(share * share.clamp_min(1e-12).log()).sum().item(),
+        "shares": [round(s, 4) for s in share.tolist()],
+        "confidence": {name: p.max(1).values.mean().item() for name, p in confidence.items()},
+        "classifier_accuracy": accuracy(net),
+    }
+
+
+def pictures(model, x: torch.Tensor, folder: Path, name: str) -> None:
+    simulacra.write(model.sample(64, seed=0).cpu(), folder / f"{name}-samples.png", model.spec)
+    if isinstance(model, Reconstructs):
+        pairs = zip(x[:32].split(8), model.reconstruct(x[:32]).cpu().split(8))
+        simulacra.write(
+            torch.cat([rows for pair in pairs for rows in pair]), folder / f"{name}-reconstructions.png", model.spec
+        )
+
+
+def main() -> None:
+    parser = argparse.ArgumentParser()
+    parser.add_argument("run")
+    parser.add_argument("--pictures", type=Path)
+    parser.add_argument("--name")
+    given = parser.parse_args()
+    model, x = simulacra.load(given.run), test_images()
+    torch.manual_seed(0)
+    print(json.dumps((likelihood(model, x) if isinstance(model, HasLogProb) else {}) | classes(model, x), indent=1))
+    if given.pictures:
+        pictures(model, x, given.pictures, given.name or Path(given.run).name)
+
+
+if __name__ == "__main__":
+    main()
