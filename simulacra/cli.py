@@ -32,13 +32,13 @@ Json = Annotated[bool, typer.Option("--json", help="print one JSON document inst
 def main() -> None:
     """Run the command line. The user's mistakes end in one line and exit 2, the machine's in one line and exit 1."""
     try:
-        app(standalone_mode=False)
+        code = app(standalone_mode=False)
     except (UserError, MachineError) as error:
         _fail(str(error), 2 if isinstance(error, UserError) else 1)
-    except typer.Exit as leave:
-        sys.exit(leave.exit_code)
     except Exception as error:
         _fail(_usage(error), 2)
+    else:
+        sys.exit(code or 0)
 
 
 def _usage(error: Exception) -> str:

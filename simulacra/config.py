@@ -39,9 +39,10 @@ class Config(BaseModel):
             else:
                 yield f"{prefix}{name}", field
 
-    def part(self, kind: type[C]) -> C:
-        """Those of these settings that `kind` has, as a `kind`."""
-        return kind.model_validate({name: getattr(self, name) for name in kind.model_fields})
+    def part(self, kind: type[C], **fixed: Any) -> C:
+        """Those of these settings that `kind` has too and that are not None, with `fixed`, as a `kind`."""
+        shared = {name: getattr(self, name) for name in type(self).model_fields.keys() & kind.model_fields.keys()}
+        return kind.model_validate({name: value for name, value in shared.items() if value is not None} | fixed)
 
     def with_overrides(self, overrides: Mapping[str, Any], what: str) -> Self:
         """A copy with dotted names replaced; text is read as on a command line. Raises UserError as `read` does."""

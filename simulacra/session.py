@@ -61,7 +61,8 @@ def settle(
     """
     kind, folder = find(name), RunFolder(Path(out))
     recorded = folder.record()
-    _same("recipe", name, recorded and recorded["recipe"], folder)
+    if recorded:
+        _same("recipe", name, recorded["recipe"], folder)
     options = _run_options(run, recorded, folder)
     source = _source(data, kind, options, recorded, folder)
     device = choose_device(options.device)
@@ -70,9 +71,9 @@ def settle(
     plan = build(kind, source, given, options.seed, device)
     steps, minutes = _budget(options, run, recorded, plan)
     horizon = run.get("horizon") or (recorded["horizon"] if recorded else steps or plan.steps)
-    if origin:
-        _same("from", str(origin), recorded and (recorded["from"] or "nothing"), folder)
-    origin = str(origin) if origin else recorded and recorded["from"]
+    if origin and recorded:
+        _same("from", str(origin), recorded["from"], folder)
+    origin = recorded["from"] if recorded else origin and str(origin)
     record = _record(kind, source, options, plan, {"steps": steps, "minutes": minutes}, horizon) | {"from": origin}
     return Session(
         folder=folder,
@@ -146,7 +147,7 @@ def _get(options: Config, dotted: str) -> Any:
 
 
 def _same(name: str, asked: Any, recorded: Any, folder: RunFolder) -> None:
-    if recorded is not None and asked != recorded:
+    if asked != recorded:
         raise UserError(
             f"{name} is {recorded!r} in {folder.path} and {asked!r} was asked for: "
             f"leave it as it was, or choose another --out"

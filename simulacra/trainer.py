@@ -102,13 +102,14 @@ class Trainer:
     # Starting
 
     def _start(self) -> None:
-        found = checkpoint.newest(self.folder.checkpoints, self._say)
+        lines: list[str] = []
+        found = checkpoint.newest(self.folder.checkpoints, lines.append)
         if self.table.size > 1:
             broadcast([player.module for player in self.plan.players.values()])
         for each in self.plan.stages:
             each.game.reset(self.table)
-        origin = self.session.record["from"]
-        lines = warm_start(self.plan.players, origin) if origin and not found else []
+        if (origin := self.session.record["from"]) and not found:
+            lines += warm_start(self.plan.players, origin)
         if found:
             self._take_over(found)
         self._show_progress()

@@ -4,6 +4,7 @@ from typing import Literal
 
 from pydantic import Field
 
+from simulacra.config import Config
 from simulacra.costs.adversarial import OBJECTIVES
 from simulacra.data.spec import Spec
 from simulacra.game import Game, Move, Player, Round, Stage
@@ -12,11 +13,11 @@ from simulacra.optimizers import Adam, Schedule, schedule
 from simulacra.recipes import Plan, recipe
 
 
-class GANOptions(GANConfig):
-    """Options of the recipe `gan`."""
+class TwoPlayerOptions(Config):
+    """What every game of a generator and a discriminator can be told."""
 
-    network: Literal["mlp"] = "mlp"
     objective: Literal["non-saturating", "minimax"] = Field("non-saturating", description="what the generator descends")
+    prior: Literal["normal", "uniform"] = Field("normal", description="p(z): N(0, 1) or uniform on [-1, 1]")
     batch: int = Field(64, ge=1, description="images per step")
     generator: Adam = Adam(lr=2e-4, betas=(0.5, 0.999))
     discriminator: Adam = Adam(lr=2e-4, betas=(0.5, 0.999))
@@ -27,10 +28,17 @@ class GANOptions(GANConfig):
     r1_every: int = Field(16, ge=1, description="steps from one R1 penalty to the next (lazy regularisation)")
 
 
-class DCGANOptions(GANOptions):
+class GANOptions(TwoPlayerOptions):
+    """Options of the recipe `gan`."""
+
+    latent: int = Field(64, ge=1, description="dimensions of the latent z")
+    width: int = Field(256, ge=1, description="units of a hidden layer")
+    depth: int = Field(2, ge=1, le=100, description="hidden layers")
+
+
+class DCGANOptions(TwoPlayerOptions):
     """Options of the recipe `dcgan`."""
 
-    network: Literal["dcgan"] = "dcgan"
     latent: int = Field(100, ge=1, description="dimensions of the latent z")
     width: int = Field(64, ge=1, description="channels next to the image, doubled at each halving")
 
@@ -50,7 +58,7 @@ def gan(spec: Spec, size: int, options: GANOptions) -> Plan:
     budget    40 passes over the data, 4 000 to 40 000 steps: about a minute on digits
     score     see docs/results.md
     """
-    return two_players(spec, options, steps=min(max(40 * size // options.batch, 4000), 40_000))
+    return two_players(spec, options, "mlp", steps=min(max(40 * size // options.batch, 4000), 40_000))
 
 
 @recipe(
@@ -68,12 +76,12 @@ def dcgan(spec: Spec, size: int, options: DCGANOptions) -> Plan:
     budget    10 passes over the data, 2 000 to 20 000 steps: minutes on MNIST
     score     see docs/results.md
     """
-    return two_players(spec, options, steps=min(max(10 * size // options.batch, 2000), 20_000))
+    return two_players(spec, options, "dcgan", steps=min(max(10 * size // options.batch, 2000), 20_000))
 
 
-def two_players(spec: Spec, options: GANOptions, steps: int) -> Plan:
+def two_players(spec: Spec, options: TwoPlayerOptions, network: str, steps: int) -> Plan:
     """The game of a generator and a discriminator: k steps of D, its lazy penalty if any, one step of G."""
-    model = GAN(options.part(GANConfig), spec)
+    model = GAN(options.part(GANConfig, network=network), spec)
     critic = discriminator(model.config, spec)
     rate = schedule(options.schedule)
     players = [

@@ -5,6 +5,7 @@ from typing import Literal
 from pydantic import Field
 
 from simulacra.data.spec import Spec
+from simulacra.errors import UserError
 from simulacra.game import Game, Player, Stage
 from simulacra.models.vae import VAE, VAEConfig
 from simulacra.optimizers import Adam, Schedule, schedule
@@ -22,6 +23,8 @@ class VAEOptions(VAEConfig):
     )
     width: int | None = Field(None, ge=1, description="units of a hidden layer (mlp: 500), channels (conv: 32)")
     latent: int | None = Field(None, ge=1, description="dimensions of the latent z (default: 40, conv: 64)")
+    depth: int | None = Field(None, ge=1, le=100, description="hidden layers (mlp: 2)")
+    sigma: float | None = Field(None, gt=0, description="standard deviation of the gaussian likelihood (0.1)")
     batch: int = Field(128, ge=1, description="images per step")
     optimizer: Adam = Adam(lr=1e-3)
     schedule: Schedule = Field("cosine", description="how the learning rate falls over the horizon")
@@ -60,16 +63,17 @@ def vae(spec: Spec, size: int, options: VAEOptions) -> Plan:
 
 
 def resolve(spec: Spec, options: VAEOptions) -> VAEOptions:
-    """Settle what was left open by the data's shape."""
+    """Settle what was left open by the data's shape. Raises UserError for options that would be ignored."""
     image = spec.kind == "image"
     large = image and (spec.shape[0] > 1 or max(spec.shape[1:]) > 32)
     network = options.network or ("conv" if large else "mlp")
-    conv = network == "conv"
-    return options.model_copy(
-        update={
-            "network": network,
-            "likelihood": options.likelihood or ("bernoulli" if image and spec.shape[0] == 1 else "gaussian"),
-            "width": options.width or (32 if conv else 500),
-            "latent": options.latent or (64 if conv else 40),
-        }
-    )
+    likelihood = options.likelihood or ("bernoulli" if image and spec.shape[0] == 1 else "gaussian")
+    if options.depth and network == "conv":
+        raise UserError("--depth is of the mlp, the network here is conv: leave it out, or add --network mlp")
+    if options.sigma and likelihood == "bernoulli":
+        raise UserError("--sigma is of the gaussian likelihood, it is bernoulli here: add --likelihood gaussian")
+    if network == "conv" and not image:
+        raise UserError("--network conv is for images, the data is vectors: use mlp")
+    defaults = {"conv": {"width": 32, "latent": 64}, "mlp": {"width": 500, "latent": 40}}[network]
+    open_ones = {name: value for name, value in defaults.items() if getattr(options, name) is None}
+    return options.model_copy(update={"network": network, "likelihood": likelihood, **open_ones})
