@@ -2,7 +2,8 @@
 
     python benchmarks/judge_mnist.py RUN [--pictures FOLDER]
 
-A model with a bound on log p(x): test −ELBO in nats on all 10 000 test images, binarised once (seed 0), one latent each.
+A model with a bound on log p(x): test −ELBO in nats on all 10 000 test images, binarised once (seed 0), one latent
+each.
 A model that samples: a classifier's entropy of predicted classes and mean confidence on 10 000 samples (seed 0), beside
 its confidence on real test images and on uniform noise.
 """
