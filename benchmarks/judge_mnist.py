@@ -18,6 +18,7 @@ from mnist_classifier import accuracy, classifier, probabilities
 import simulacra
 from simulacra.capabilities import HasLogProb, Reconstructs
 from simulacra.data import Feed, open_data
+from simulacra.images import write_grid
 
 
 def test_images() -> torch.Tensor:
@@ -52,9 +53,8 @@ def pictures(model, x: torch.Tensor, folder: Path, name: str) -> None:
     simulacra.write(model.sample(64, seed=0).cpu(), folder / f"{name}-samples.png", model.spec)
     if isinstance(model, Reconstructs):
         pairs = zip(x[:32].split(8), model.reconstruct(x[:32]).cpu().split(8))
-        simulacra.write(
-            torch.cat([rows for pair in pairs for rows in pair]), folder / f"{name}-reconstructions.png", model.spec
-        )
+        rows = torch.cat([rows for pair in pairs for rows in pair])
+        write_grid(rows, folder / f"{name}-reconstructions.png", columns=8)
 
 
 def main() -> None:

@@ -53,6 +53,8 @@ def process_group(device: torch.device) -> Iterator[None]:
     if not launched():
         yield
         return
+    if device.type == "cuda":
+        torch.cuda.set_device(device)
     dist.init_process_group("nccl" if device.type == "cuda" else "gloo")
     try:
         yield

@@ -61,8 +61,10 @@ def statistics_reestimated(model: nn.Module, passes: Iterator[None]) -> Iterator
         layer.momentum = None  # None: cumulative average
         layer.train()
     with torch.no_grad():
-        for _ in passes if norms else ():
-            pass
+        if norms and not sum(1 for _ in passes):
+            raise ValueError(
+                "the model has batch norm but makes no `training_passes` to re-estimate its statistics over"
+            )
     for layer, training in modes:
         layer.training = training
     try:

@@ -16,7 +16,7 @@ from simulacra.data.spec import Spec
 from simulacra.errors import MachineError, UserError
 
 WIDEST = 900  # pixels to which small images are enlarged at most
-GAP = 2  # pixels between the images of a grid and around it
+GAP = 2  # pixels at least between the images of a grid and around it; one pixel of an enlarged image
 MODES = {1: "L", 3: "RGB"}
 
 
@@ -43,23 +43,23 @@ def grid(images: Tensor, columns: int | None = None) -> Image.Image:
     _check_channels(channels)
     columns = min(count, columns or math.ceil(math.sqrt(count * height / width)))
     rows = -(-count // columns)
-    factor = max(1, min(_room(columns) // width, _room(rows) // height))
+    factor = max(1, min(_factor(columns, width), _factor(rows, height)))
     pixels = images.cpu().numpy().transpose(0, 2, 3, 1).repeat(factor, 1).repeat(factor, 2)
-    return _picture(_laid_out(pixels, rows, columns))
+    return _picture(_laid_out(pixels, rows, columns, max(GAP, factor)))
 
 
-def _room(count: int) -> int:
-    """Pixels for each of `count` images side by side."""
-    return (WIDEST - GAP) // count - GAP
+def _factor(count: int, length: int) -> int:
+    """By how much `count` images of `length` pixels, a pixel apart, can be enlarged."""
+    return WIDEST // (count * (length + 1) + 1)
 
 
-def _laid_out(pixels: np.ndarray, rows: int, columns: int) -> np.ndarray:
-    """Tiles `[N, H, W, C]` on a white sheet."""
+def _laid_out(pixels: np.ndarray, rows: int, columns: int, gap: int) -> np.ndarray:
+    """Tiles `[N, H, W, C]` on a white sheet, `gap` apart."""
     count, height, width, channels = pixels.shape
-    high, wide = height + GAP, width + GAP
-    sheet = np.full((rows * high + GAP, columns * wide + GAP, channels), 255, np.uint8)
+    high, wide = height + gap, width + gap
+    sheet = np.full((rows * high + gap, columns * wide + gap, channels), 255, np.uint8)
     for k in range(count):
-        top, left = GAP + k // columns * high, GAP + k % columns * wide
+        top, left = gap + k // columns * high, gap + k % columns * wide
         sheet[top : top + height, left : left + width] = pixels[k]
     return sheet
 
@@ -136,6 +136,16 @@ def write(samples: Tensor, path: str | Path, spec: Spec, labels: Tensor | None =
     try:
         place.parent.mkdir(parents=True, exist_ok=True)
         writer(samples, place, spec, labels)
+    except OSError as error:
+        raise MachineError(f"cannot write {place}: {error.strerror or error}") from error
+
+
+def write_grid(samples: Tensor, path: str | Path, columns: int) -> None:
+    """Write images `[N, C, H, W]` in [−1, 1] as one PNG grid with so many `columns`. Raises as `write` does."""
+    place = Path(path).expanduser()
+    try:
+        place.parent.mkdir(parents=True, exist_ok=True)
+        _replace(place, _encoded(grid(to_uint8(samples), columns)))
     except OSError as error:
         raise MachineError(f"cannot write {place}: {error.strerror or error}") from error
 

@@ -80,6 +80,11 @@ class At:
         joint = law(self._batch.joint, *shape, generator=generator, device=x.device, dtype=x.dtype)
         return joint[start : start + len(x)]
 
+    @property
+    def dropout_key(self) -> int:
+        """What torch's own generator is seeded with where networks drop out."""
+        return randomness.key_of(*self._key, self._batch.start)
+
     def watch(self, name: str, value: Tensor) -> None:
         """Log the mean of `value` beside the terms; nothing descends it."""
         self.watched[name] = value.detach()
@@ -114,9 +119,9 @@ class Turn:
         """The batch in micro-batches, each with its `At` and its share of the rows."""
         n = len(self.batch.x)
         size = -(-n // self.table.micro_batches) or 1
-        for part, first in enumerate(range(0, n, size)):
+        for part, first in enumerate(range(0, n, size) or [0]):  # a rank's share of a last batch may be empty
             rows = self.batch if size >= n else self.batch.rows(first, min(first + size, n))
-            yield rows, At(self.clock, (*self.key, move), rows, self, part), len(rows.x) / n
+            yield rows, At(self.clock, (*self.key, move), rows, self, part), len(rows.x) / max(n, 1)
 
     def commit(self) -> None:
         """Let the state written during this turn be seen."""
@@ -167,10 +172,7 @@ class Play:
 
     def _descend(self, move: "Move", batch: Rows, at: At, share: float, gain: float) -> None:
         """Add the gradient of `move`'s cost on one micro-batch to its players' `.grad`."""
-        if self.game.has_dropout:
-            torch.manual_seed(randomness.key_of(*self.turn.key, self.turn.table.rank, batch.start))
-        with self.turn.table.precision():
-            costs = [(names, prefix, means(terms)) for names, prefix, terms in move.costs(batch, at)]
+        costs = self._costs(move, batch, at)
         for k, (names, prefix, terms) in enumerate(costs):
             total = torch.stack([*terms.values()]).sum() * (gain * share)
             if not total.requires_grad:
@@ -178,6 +180,13 @@ class Play:
             total.backward(inputs=self.game.parameters(names), retain_graph=k + 1 < len(costs))
             self._log({prefix + name: term for name, term in terms.items()}, share)
         self._log({f"{move.name}/{name}": value for name, value in means(at.watched).items()}, share)
+
+    def _costs(self, move: "Move", batch: Rows, at: At) -> list[tuple[Sequence[str], str, dict[str, Tensor]]]:
+        """The move's costs on these rows, in the table's precision; dropout draws the same masks every time."""
+        if self.game.has_dropout:
+            torch.manual_seed(at.dropout_key)
+        with self.turn.table.precision():
+            return [(names, prefix, means(terms)) for names, prefix, terms in move.costs(batch, at)]
 
     def _log(self, values: Mapping[str, Tensor], share: float) -> None:
         for name, value in values.items():
@@ -191,9 +200,8 @@ class Play:
             gain = move.every if move.gain is None else move.gain
             for batch, at, share in self.turn.parts(number):
                 with self.game.moving(self.names), held(*(self.game.players[n].module for n in self.names)):
-                    for names, _, terms in move.costs(batch, at):
-                        total = torch.stack([*means(terms).values()]).sum() * (gain * share)
-                        self._pull(names, total, v)
+                    for names, _, terms in self._costs(move, batch, at):
+                        self._pull(names, torch.stack([*terms.values()]).sum() * (gain * share), v)
         result = self.game.take_gradients(self.names)
         self._join(result, [])
         return result

@@ -1,5 +1,6 @@
 """Fixed rules, resolved once and written down: on which device, in which precision and memory format a run computes."""
 
+import os
 from collections.abc import Callable
 from contextlib import AbstractContextManager, nullcontext
 from typing import Literal
@@ -13,9 +14,13 @@ Precision = Literal["float32", "bfloat16"]
 
 
 def choose_device(wish: str) -> torch.device:
-    """`auto`: cuda, else mps, else cpu. Raises UserError for a device that is not there."""
+    """`auto`: cuda, else mps, else cpu; each process of several on a machine takes a cuda device of its own.
+
+    Raises UserError for a device that is not there."""
     if wish == "auto":
         wish = "cuda" if torch.cuda.is_available() else "mps" if torch.backends.mps.is_available() else "cpu"
+    if wish == "cuda":
+        wish = f"cuda:{os.environ.get('LOCAL_RANK', 0)}"
     try:
         device = torch.device(wish)
         torch.empty(0, device=device)

@@ -32,13 +32,13 @@ def counter_uniform(seed: int, index: np.ndarray, width: int, draw: int = 0) -> 
     columns are its successive outputs.
     """
     base = np.uint64(key_of(seed, draw))
-    rows = _mix(base + GOLDEN * (index.astype(np.uint64) + np.uint64(1)))
+    rows = mix(base + GOLDEN * (index.astype(np.uint64) + np.uint64(1)))
     columns = GOLDEN * np.arange(1, width + 1, dtype=np.uint64)
-    bits = _mix(rows[:, None] + columns[None, :])
+    bits = mix(rows[:, None] + columns[None, :])
     return ((bits >> np.uint64(11)).astype(np.float64) + 0.5) * 2.0**-53
 
 
-def _mix(x: np.ndarray) -> np.ndarray:
+def mix(x: np.ndarray) -> np.ndarray:
     """SplitMix64's finaliser: a bijection of 64-bit words in which every input bit reaches every output bit."""
     x = (x ^ (x >> np.uint64(30))) * np.uint64(0xBF58476D1CE4E5B9)
     x = (x ^ (x >> np.uint64(27))) * np.uint64(0x94D049BB133111EB)
@@ -46,7 +46,7 @@ def _mix(x: np.ndarray) -> np.ndarray:
 
 
 def sample_uniform(n: int, *shape: int, seed: int, start: int = 0, draw: int = 0) -> Tensor:
-    """Uniform noise on (0, 1) for samples start … start+n−1, float32 `[n, *shape]`, on the CPU."""
+    """Uniform noise on [0, 1] for samples start … start+n−1, float32 `[n, *shape]`, on the CPU."""
     return torch.from_numpy(_counted(n, shape, seed, start, draw)).float().reshape(n, *shape)
 
 

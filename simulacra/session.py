@@ -1,5 +1,6 @@
 """Settling a run before it starts: what is asked for, what the folder says, and what the data is, made one."""
 
+import os
 from collections.abc import Mapping
 from dataclasses import dataclass
 from math import ceil
@@ -65,6 +66,8 @@ def settle(
         _same("recipe", name, recorded["recipe"], folder)
     options = _run_options(run, recorded, folder)
     source = _source(data, kind, options, recorded, folder)
+    if options.deterministic:
+        os.environ.setdefault("CUBLAS_WORKSPACE_CONFIG", ":4096:8")  # cuBLAS reads it when it starts
     device = choose_device(options.device)
     options = options.model_copy(update={"precision": choose_precision(options.precision, device)})
     given = _recipe_options(kind, recipe, recorded, folder)

@@ -38,7 +38,7 @@ class RunOptions(Config):
     quiet: bool = Field(False, description="no progress")
 
 
-FIXED = ("seed", "size", "channels", "mirror", "skip_broken", "stream", "precision", "deterministic", "micro_batches")
+FIXED = ("seed", "size", "channels", "mirror", "skip_broken", "stream", "precision", "deterministic")
 BUDGETS = ("steps", "images", "minutes")
 
 

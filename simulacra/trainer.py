@@ -4,7 +4,7 @@ import errno
 import os
 import time
 from collections.abc import Iterator, Mapping
-from contextlib import contextmanager
+from contextlib import contextmanager, suppress
 from pathlib import Path
 from typing import Any, NamedTuple
 
@@ -86,6 +86,7 @@ class Trainer:
 
     def run(self) -> Run:
         """Train from where the folder is to the end of the budget, or until interrupted."""
+        self._check_ranks()
         if self.leads:
             self.folder.prepare()
         any_rank(self.table, False)
@@ -100,6 +101,14 @@ class Trainer:
             return self._finish()
 
     # Starting
+
+    def _check_ranks(self) -> None:
+        """Means over ranks are means over rows only where every rank has as many."""
+        batch, ranks = self.plan.batch, self.table.size
+        if batch % ranks and not all(stage.full_passes for stage in self.plan.stages):
+            raise UserError(
+                f"a batch of {batch} cannot be dealt evenly to {ranks} processes: give --batch {batch // ranks * ranks}"
+            )
 
     def _start(self) -> None:
         lines: list[str] = []
@@ -128,6 +137,8 @@ class Trainer:
         plan, options = self.plan, self.options
         sizes = ", ".join(f"{n} {sum(p.numel() for p in x.parameters):,}" for n, x in plan.players.items())
         yield f"{self.session.recipe.name} on {self.session.source.summary}"
+        if self.session.goal > self.session.horizon:
+            yield f"schedules ended at step {self.session.horizon}; --horizon {self.session.goal} would stretch them"
         yield f"parameters: {sizes}; batch {plan.batch}; {options.precision} on {self.session.device}"
 
     def _show_progress(self) -> None:
@@ -140,6 +151,10 @@ class Trainer:
         for each in self.plan.stages:
             each.game.reset(self.table)
         stage = self.plan.stages[facts["stage"]]
+        if self.session.timeline.at(facts["step"]).stage != facts["stage"]:
+            raise UserError(
+                f"--horizon {self.session.horizon} would put step {facts['step']} in another stage: leave it"
+            )
         try:
             checkpoint.restore(found.tensors, self.plan.players, stage.game, self.table)
         except (RuntimeError, KeyError, IndexError, ValueError) as error:
@@ -249,7 +264,8 @@ class Trainer:
                     model.sample(64, seed=self.options.seed).cpu(), self.folder.preview(self.step, "samples"), spec
                 )
             if isinstance(model, Reconstructs) and spec.kind == "image" and images.drawable(spec):
-                images.write(self._reconstructions(model), self.folder.preview(self.step, "reconstructions"), spec)
+                place = self.folder.preview(self.step, "reconstructions")
+                images.write_grid(self._reconstructions(model), place, columns=8)
 
     def _reconstructions(self, model: Reconstructs) -> torch.Tensor:
         """Rows of eight images, each above its reconstruction."""
@@ -352,13 +368,16 @@ class Trainer:
     def what_fits(self) -> str:
         """After memory ran out: advice found by trying."""
         batch, tried = self.plan.batch, self.options.micro_batches
-        number = micro_batches_that_fit(
-            lambda n: self._step(Table(n, self.table.precision)) and None, batch // self.table.size, tried
-        )
+
+        def attempt(number: int) -> None:
+            with suppress(NonFinite):
+                self._step(Table(number, self.table.precision))
+
+        number = micro_batches_that_fit(attempt, batch // self.table.size, tried)
         if number is None:
             return "not even one row at a time fits: choose a smaller network or image size"
-        rows = -(-batch // number)
-        return f"--micro-batches {number} fits ({rows} of {batch} rows at a time), or give a smaller --batch"
+        rows = f"{-(-batch // number)} of {batch} rows at a time"
+        return f"--micro-batches {number} fits ({rows}), or try a smaller --batch in another --out"
 
 
 def _shareable(word: str) -> str:
@@ -381,6 +400,6 @@ def _machine_errors(session: Session) -> Iterator[None]:
         reason = os.strerror(error.errno) if error.errno else str(error)
         way_out = "free some space" if error.errno == errno.ENOSPC else "check the disk and its permissions"
         raise MachineError(
-            f"{reason} while writing {error.filename or session.folder.path}: {way_out} and give the same command "
+            f"{reason}, at {error.filename or session.folder.path}: {way_out} and give the same command "
             f"again, it goes on from the last checkpoint"
         ) from None

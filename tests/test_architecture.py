@@ -28,7 +28,7 @@ MAY_IMPORT = {
     "play": (*KERNEL, *LEAVES),
     "rules": (*KERNEL, *LEAVES),
     "optimizers": LEAVES,
-    "data*": ("data*", "errors"),
+    "data*": ("data*", "errors", "randomness"),
     "models*": ("models*", *PARTS, *LEAVES),
     "recipes*": ("recipes*", "models*", "optimizers", *PARTS, *LEAVES),
     **dict.fromkeys(LEAVES, ("errors",)),

@@ -108,7 +108,7 @@ def test_without_a_whole_checkpoint_nothing_is_made_up(tmp_path):
     assert newest(tmp_path / "nowhere") == (None, [])
     assert newest(tmp_path) == (None, [])
     flip(checkpoint.write(tmp_path, 5, TENSORS, {}, keep=2) / "tensors.safetensors", -1)
-    with pytest.raises(MachineError, match="no checkpoint in .* is whole"):
+    with pytest.raises(MachineError, match=r"no checkpoint in .* is whole"):
         newest(tmp_path)
 
 
@@ -161,7 +161,9 @@ def convolutional(seed):
     ]
     rounds = [
         Round(Move(name="m", players=["network"], cost=cost)),
-        Round(Move(name="o", players=["other"], cost=lambda rows, at: {"c": other(rows.x[:, :, 0, 0]).square().mean(1)})),
+        Round(
+            Move(name="o", players=["other"], cost=lambda rows, at: {"c": other(rows.x[:, :, 0, 0]).square().mean(1)})
+        ),
         ClosedForm(name="fit", players=["other"], statistics=fit, apply=lambda sums: {}),
     ]
     state = {"chain": torch.zeros(4, 1), "mean": torch.zeros(())}

@@ -300,7 +300,9 @@ def test_nothing_is_touched_by_a_round_that_is_not_finite(term, what):
 # Steps
 
 
-@pytest.mark.parametrize(("clip", "step"), [(1.0, (0.06, 0.08)), (5.0, (0.3, 0.4)), (None, (0.3, 0.4))])
+@pytest.mark.parametrize(
+    ("clip", "step"), [(1.0, (0.06, 0.08)), (5.0, (0.3, 0.4)), (9.0, (0.3, 0.4)), (None, (0.3, 0.4))]
+)
 def test_the_gradient_is_clipped_by_its_norm_and_its_own_norm_is_logged(clip, step):
     module = Number(0.0, 0.0)
     player = Player(name="p", module=module, optimizer=SGD(lr=0.1), clip=clip)

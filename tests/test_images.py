@@ -37,14 +37,14 @@ def test_bytes_are_rounded_and_clamped():
 @pytest.mark.parametrize(
     ("shape", "columns", "size"),
     [
-        ((64, 1, 8, 8), None, (850, 850)),  # 8 x 8 images, enlarged 13 times: 8 * (13 * 8 + 2) + 2
-        ((64, 1, 28, 28), None, (690, 690)),  # enlarged 3 times
-        ((64, 3, 32, 32), None, (786, 786)),
-        ((1, 3, 256, 256), None, (772, 772)),
+        ((64, 1, 8, 8), None, (876, 876)),  # 8 x 8 images, enlarged 12 times: 8 * 12 * (8 + 1) + 12
+        ((64, 1, 28, 28), None, (699, 699)),  # enlarged 3 times
+        ((64, 3, 32, 32), None, (795, 795)),
+        ((1, 3, 256, 256), None, (774, 774)),
         ((16, 3, 256, 256), None, (1034, 1034)),  # large already: as they are
-        ((5, 1, 8, 8), 5, (892, 180)),  # 22 times: 5 * (22 * 8 + 2) + 2
+        ((5, 1, 8, 8), 5, (874, 190)),  # 19 times: 5 * 19 * (8 + 1) + 19
         ((100, 1, 8, 8), 1, (12, 1002)),  # too high to be enlarged
-        ((2, 1, 10, 40), None, (884, 446)),  # wide images, one below the other
+        ((2, 1, 10, 40), None, (882, 483)),  # wide images, one below the other
     ],
 )
 def test_grid_sizes(shape, columns, size):
@@ -69,14 +69,14 @@ def test_a_grid_is_enlarged_within_bounds_only(count, channels, height, width, c
 def test_a_grid_holds_its_images_in_rows():
     tiles = torch.tensor([10, 20, 30], dtype=torch.uint8).view(3, 1, 1, 1).expand(3, 1, 100, 100)
     pixels = np.asarray(images.grid(tiles, columns=2))
-    factor = (pixels.shape[1] - 6) // 200
-    tile = 100 * factor
-    assert factor == 4
-    assert (pixels[2 : 2 + tile, 2 : 2 + tile] == 10).all()
-    assert (pixels[2 : 2 + tile, 4 + tile : 4 + 2 * tile] == 20).all()
-    assert (pixels[4 + tile : 4 + 2 * tile, 2 : 2 + tile] == 30).all()
-    assert (pixels[:2] == 255).all()
-    assert (pixels[4 + tile :, 4 + tile :] == 255).all()
+    tile, gap = 400, 4  # enlarged four times, one of the former pixels apart
+    assert pixels.shape == (2 * tile + 3 * gap, 2 * tile + 3 * gap)
+    first, second = slice(gap, gap + tile), slice(2 * gap + tile, 2 * gap + 2 * tile)
+    assert (pixels[first, first] == 10).all()
+    assert (pixels[first, second] == 20).all()
+    assert (pixels[second, first] == 30).all()
+    assert (pixels[:gap] == 255).all()
+    assert (pixels[second, second] == 255).all()
 
 
 def test_grid_refusals():

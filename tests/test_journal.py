@@ -116,7 +116,15 @@ def test_the_last_step_is_always_shown(clock, capsys):
 
 @pytest.mark.parametrize(
     ("seconds", "face"),
-    [(0, "0:00"), (0.4, "0:00"), (59.4, "0:59"), (59.6, "1:00"), (61, "1:01"), (3599.6, "1:00:00"), (90_061, "25:01:01")],
+    [
+        (0, "0:00"),
+        (0.4, "0:00"),
+        (59.4, "0:59"),
+        (59.6, "1:00"),
+        (61, "1:01"),
+        (3599.6, "1:00:00"),
+        (90_061, "25:01:01"),
+    ],
 )
 def test_clock_face(seconds, face):
     assert clock_face(seconds) == face

@@ -6,7 +6,6 @@ from hypothesis import given
 from hypothesis import strategies as st
 from torch import nn
 
-from simulacra.config import Config
 from simulacra.errors import UserError
 from simulacra.optimizers import SGD, Adam, schedule
 
@@ -19,7 +18,9 @@ def stepped(optimizer, parameter, *gradients):
 
 
 def test_adam_is_built_as_its_settings_say():
-    (group,) = Adam(lr=0.3, betas=(0.5, 0.9), eps=1e-6, weight_decay=0.2).build([nn.Parameter(torch.ones(1))]).param_groups
+    (group,) = (
+        Adam(lr=0.3, betas=(0.5, 0.9), eps=1e-6, weight_decay=0.2).build([nn.Parameter(torch.ones(1))]).param_groups
+    )
     assert {k: group[k] for k in ("lr", "betas", "eps", "weight_decay")} == {
         "lr": 0.3,
         "betas": (0.5, 0.9),
@@ -60,14 +61,19 @@ def test_sgd_has_momentum():
     assert found == pytest.approx(-0.1 * (1 + 1.5 + 1.75))
 
 
-@pytest.mark.parametrize("values", [{"lr": 0}, {"lr": -1}, {"eps": 0}, {"weight_decay": -1}, {"betas": [0.9]}, {"rate": 1}])
+@pytest.mark.parametrize(
+    "values", [{"lr": 0}, {"lr": -1}, {"eps": 0}, {"weight_decay": -1}, {"betas": [0.9]}, {"rate": 1}]
+)
 def test_settings_out_of_range_are_refused(values):
     with pytest.raises(UserError):
         Adam.read(values, "adam")
 
 
 def test_schedules_begin_at_one_and_end_at_zero_or_stay():
-    ends = {name: (schedule(name)(0.0), schedule(name)(0.5), schedule(name)(1.0)) for name in ("constant", "linear", "cosine")}
+    ends = {
+        name: (schedule(name)(0.0), schedule(name)(0.5), schedule(name)(1.0))
+        for name in ("constant", "linear", "cosine")
+    }
     assert ends["constant"] == (1.0, 1.0, 1.0)
     assert ends["linear"] == (1.0, 0.5, 0.0)
     assert ends["cosine"] == pytest.approx((1.0, 0.5, 0.0))
@@ -77,8 +83,3 @@ def test_schedules_begin_at_one_and_end_at_zero_or_stay():
 def test_schedules_never_rise_and_stay_in_range(name, a, b):
     early, late = schedule(name)(min(a, b)), schedule(name)(max(a, b))
     assert 0 <= late <= early <= 1
-
-
-def test_settings_are_configs():
-    assert issubclass(Adam, Config)
-    assert issubclass(SGD, Config)

@@ -123,7 +123,6 @@ def test_a_warm_start_takes_what_matches_and_is_recorded(tmp_path: Path) -> None
         ({"width": 5}, "width"),
         ({"data": "ring"}, "data"),
         ({"mirror": True}, "mirror"),
-        ({"micro_batches": 2}, "micro_batches"),
         ({"size": "16"}, "size"),
         ({"generator__lr": 1.0}, "generator.lr"),
         ({"origin": "elsewhere"}, "from"),

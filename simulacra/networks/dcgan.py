@@ -1,30 +1,49 @@
 """The strided convolutional pair of DCGAN (Radford, Metz & Chintala 2016), for images of any size and shape.
 
 An image of H × W is halved (rounding up) while its smaller side is at least 7, so depth follows from size: 28 × 28
-goes through 14 × 14 and 7 × 7 to 4 × 4, 64 × 48 through four halvings to 4 × 3.
+goes through 14 × 14 and 7 × 7 to 4 × 4, 64 × 48 through four halvings to 4 × 3. Images too small for two halvings get
+layers that keep the size instead.
 """
 
 from collections.abc import Callable
 
 from torch import Tensor, nn
 
+Size = tuple[int, int]
 
-def pyramid(height: int, width: int) -> list[tuple[int, int]]:
-    """The sizes from the image's own down to the coarsest."""
+
+def pyramid(height: int, width: int) -> list[Size]:
+    """The sizes from the image's own to the coarsest, three at least."""
     sizes = [(height, width)]
     while min(sizes[-1]) >= 7:
         h, w = sizes[-1]
         sizes.append((-(-h // 2), -(-w // 2)))
-    return sizes
+    return sizes + sizes[-1:] * (3 - len(sizes))
+
+
+def _channels(width: int, level: int) -> int:
+    """Channels `level` steps away from the image: doubled each time, up to eight times the base width."""
+    return width * min(2 ** (level - 1), 8)
 
 
 def _norm(channels: int, batch_norm: bool) -> list[nn.Module]:
     return [nn.BatchNorm2d(channels)] if batch_norm else []
 
 
-def _channels(width: int, level: int) -> int:
-    """Channels after `level` halvings: doubled each time, up to eight times the base width."""
-    return width * min(2 ** max(level - 1, 0), 8)
+def _up(inputs: int, outputs: int, coarse: Size, fine: Size, bias: bool) -> nn.Module:
+    """A transposed convolution that doubles the size, or a plain one that keeps it."""
+    if coarse == fine:
+        return nn.Conv2d(inputs, outputs, 3, 1, 1, bias=bias)
+    return nn.ConvTranspose2d(inputs, outputs, 4, 2, 1, bias=bias)
+
+
+def _down(inputs: int, outputs: int, fine: Size, coarse: Size, bias: bool) -> nn.Module:
+    """A convolution that halves the size, rounding up, or one that keeps it."""
+    if coarse == fine:
+        return nn.Conv2d(inputs, outputs, 3, 1, 1, bias=bias)
+    halve = nn.Conv2d(inputs, outputs, 4, 2, 1, bias=bias)
+    odd = (0, 2 * coarse[1] - fine[1], 0, 2 * coarse[0] - fine[0])
+    return nn.Sequential(nn.ZeroPad2d(odd), halve) if any(odd) else halve
 
 
 class Upsampler(nn.Module):
@@ -41,8 +60,7 @@ class Upsampler(nn.Module):
     ) -> None:
         super().__init__()
         self.sizes = pyramid(*shape[1:])[::-1]
-        levels = range(len(self.sizes) - 1, -1, -1)
-        channels = [_channels(width, level) for level in levels]
+        channels = [_channels(width, level) for level in range(len(self.sizes) - 1, 0, -1)]
         coarse = self.sizes[0]
         self.start = nn.Sequential(
             nn.Linear(inputs, channels[0] * coarse[0] * coarse[1], bias=not batch_norm),
@@ -51,55 +69,33 @@ class Upsampler(nn.Module):
             nn.ReLU(),
         )
         self.steps = nn.ModuleList(
-            nn.Sequential(nn.ConvTranspose2d(a, b, 4, 2, 1, bias=not batch_norm), *_norm(b, batch_norm), nn.ReLU())
-            for a, b in zip(channels[:-2], channels[1:-1])
+            nn.Sequential(_up(a, b, small, large, not batch_norm), *_norm(b, batch_norm), nn.ReLU())
+            for a, b, small, large in zip(channels, channels[1:], self.sizes, self.sizes[1:])
         )
-        last = (
-            nn.ConvTranspose2d(channels[-2], shape[0], 4, 2, 1)
-            if len(channels) > 1
-            else nn.Conv2d(width, shape[0], 3, 1, 1)
-        )
-        self.end = nn.Sequential(last, final())
+        self.steps.append(nn.Sequential(_up(width, shape[0], *self.sizes[-2:], bias=True), final()))
 
     def forward(self, z: Tensor) -> Tensor:
         """`[N, inputs]` to `[N, C, H, W]`."""
         x = self.start(z)
-        for step, (height, width) in zip((*self.steps, self.end), self.sizes[1:] or self.sizes):
+        for step, (height, width) in zip(self.steps, self.sizes[1:]):
             x = step(x)[..., :height, :width]
         return x
 
 
 class Downsampler(nn.Module):
     """From an image `[N, C, H, W]` to `[N, outputs]`: 4 × 4 convolutions of stride 2, leaky ReLU, then a linear layer.
+    Batch norm leaves out the layer next to the image."""
 
-    `normalise` wraps each layer with weights (spectral norm, say)."""
-
-    def __init__(
-        self,
-        shape: tuple[int, int, int],
-        outputs: int,
-        width: int,
-        batch_norm: bool = True,
-        normalise: Callable[[nn.Module], nn.Module] = lambda layer: layer,
-    ) -> None:
+    def __init__(self, shape: tuple[int, int, int], outputs: int, width: int, batch_norm: bool = True) -> None:
         super().__init__()
         sizes = pyramid(*shape[1:])
+        channels = [shape[0], *(_channels(width, level) for level in range(1, len(sizes)))]
         layers: list[nn.Module] = []
-        channels = shape[0]
-        for level, (height, wide) in enumerate(sizes[1:], start=1):
-            odd = (0, wide * 2 - sizes[level - 1][1], 0, height * 2 - sizes[level - 1][0])
-            layers += [nn.ZeroPad2d(odd)] if any(odd) else []
-            after = _channels(width, level)
-            norm = _norm(after, batch_norm and level > 1)
-            layers += [normalise(nn.Conv2d(channels, after, 4, 2, 1, bias=not norm)), *norm, nn.LeakyReLU(0.2)]
-            channels = after
-        if len(sizes) == 1:
-            layers += [normalise(nn.Conv2d(channels, width, 3, 1, 1)), nn.LeakyReLU(0.2)]
-            channels = width
-        coarse = sizes[-1]
-        self.layers = nn.Sequential(
-            *layers, nn.Flatten(), normalise(nn.Linear(channels * coarse[0] * coarse[1], outputs))
-        )
+        for level, (a, b, fine, coarse) in enumerate(zip(channels, channels[1:], sizes, sizes[1:])):
+            norm = _norm(b, batch_norm and level > 0)
+            layers += [_down(a, b, fine, coarse, bias=not norm), *norm, nn.LeakyReLU(0.2)]
+        height, wide = sizes[-1]
+        self.layers = nn.Sequential(*layers, nn.Flatten(), nn.Linear(channels[-1] * height * wide, outputs))
 
     def forward(self, x: Tensor) -> Tensor:
         """`[N, C, H, W]` to `[N, outputs]`."""

@@ -7,6 +7,7 @@ from pydantic import Field
 from simulacra.config import Config
 from simulacra.costs.adversarial import OBJECTIVES
 from simulacra.data.spec import Spec
+from simulacra.errors import UserError
 from simulacra.game import Game, Move, Player, Round, Stage
 from simulacra.models.gan import GAN, Adversary, GANConfig, discriminator
 from simulacra.optimizers import Adam, Schedule, schedule
@@ -76,6 +77,8 @@ def dcgan(spec: Spec, size: int, options: DCGANOptions) -> Plan:
     budget    10 passes over the data, 2 000 to 20 000 steps: minutes on MNIST
     score     see docs/results.md
     """
+    if spec.kind != "image":
+        raise UserError("dcgan is for images, the data is vectors: use gan")
     return two_players(spec, options, "dcgan", steps=min(max(10 * size // options.batch, 2000), 20_000))
 
 

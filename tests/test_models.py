@@ -1,0 +1,288 @@
+"""Models: bounds against closed forms, and samples that do not depend on how many are asked for."""
+
+import pytest
+import torch
+from torch import nn
+from torch.distributions import MultivariateNormal
+
+from simulacra import randomness
+from simulacra.capabilities import verbs
+from simulacra.costs.adversarial import OBJECTIVES
+from simulacra.data.batch import Batch
+from simulacra.data.spec import Spec
+from simulacra.game import Clock, Table, Turn
+from simulacra.models.base import in_batches
+from simulacra.models.gan import GAN, Adversary, GANConfig, discriminator
+from simulacra.models.vae import VAE, Posterior, VAEConfig
+
+PLANE = Spec(kind="vector", shape=(2,), classes=None)
+GREY = Spec(kind="image", shape=(1, 8, 8), classes=None)
+COLOUR = Spec(kind="image", shape=(3, 9, 12), classes=None)
+
+
+def rows(x):
+    return Batch(x=x, labels=None, index=torch.arange(len(x)), start=0, joint=len(x), pass_end=False)
+
+
+class Stateless:
+    """What an `At` asks of a game that has no state."""
+
+    state, per_sample = {}, frozenset()
+
+
+def told(batch, step=0):
+    """The batch with what a cost is told beside it."""
+    (found,) = Turn(Stateless(), batch, Clock(step=step), (step,), Table()).parts(0)  # type: ignore[arg-type]
+    return found[:2]
+
+
+# The linear-Gaussian autoencoder, where everything is known: x = W z + b + σ ε
+
+
+SIGMA = 0.5
+W = torch.tensor([[1.0, 0.3], [-0.4, 0.8]])
+B = torch.tensor([0.2, -0.1])
+X = torch.tensor([[0.5, -1.0], [1.5, 0.7], [0.0, 0.0]])
+
+
+def linear(posterior_mean, posterior_bias, log_variance):
+    """A VAE with decoder W z + b and q(z|x) = N(M x + m, diag exp(log_variance))."""
+    model = VAE(VAEConfig(likelihood="gaussian", sigma=SIGMA, latent=2), PLANE)
+    model.encoder, model.decoder = nn.Linear(2, 4), nn.Linear(2, 2)
+    with torch.no_grad():
+        model.decoder.weight.copy_(W)
+        model.decoder.bias.copy_(B)
+        model.encoder.weight.copy_(torch.cat([posterior_mean, torch.zeros(2, 2)]))
+        model.encoder.bias.copy_(torch.cat([posterior_bias, log_variance]))
+    return model
+
+
+def evidence(x):
+    return MultivariateNormal(B, W @ W.T + SIGMA**2 * torch.eye(2)).log_prob(x)
+
+
+def elbo(x, m, log_variance):
+    """Eq. 3 in closed form: E_q of the Gaussian log-likelihood, minus the divergence from the prior."""
+    variance = log_variance.exp()
+    error = (x - m @ W.T - B).square().sum(1) + (W.square() * variance).sum()
+    fit = -0.5 * error / SIGMA**2 - 2 * torch.tensor(SIGMA).log() - torch.tensor(2 * torch.pi).log()
+    return fit - 0.5 * (variance + m.square() - 1 - log_variance).sum(1)
+
+
+def averaged(model, draws=6000):
+    return torch.stack([model.log_prob(row.expand(draws, 2), seed=k).value for k, row in enumerate(X)])
+
+
+def test_the_elbo_is_the_closed_form_on_average_and_bounds_the_evidence():
+    mean, bias, log_variance = (
+        torch.tensor([[0.4, -0.2], [0.1, 0.5]]),
+        torch.tensor([0.1, 0.2]),
+        torch.tensor([-1.0, -2.0]),
+    )
+    values = averaged(linear(mean, bias, log_variance))
+    expected = elbo(X, X @ mean.T + bias, log_variance)
+    error = values.std(1) / values.shape[1] ** 0.5
+    assert ((values.mean(1) - expected).abs() < 4 * error).all()
+    assert (expected < evidence(X)).all()
+
+
+def test_the_bound_is_tight_where_the_posterior_is_exact():
+    """With orthogonal columns the true posterior is diagonal; q is set to it."""
+    u = torch.tensor([[0.7, -0.7], [0.7, 0.7]])
+    precision = torch.eye(2) + u.T @ u / SIGMA**2
+    gain = torch.linalg.solve(precision, u.T / SIGMA**2)
+    model = linear(gain, -gain @ B, -precision.diagonal().log())
+    model.decoder.weight.data.copy_(u)
+    values = averaged(model)
+    error = values.std(1) / values.shape[1] ** 0.5
+    exact = MultivariateNormal(B, u @ u.T + SIGMA**2 * torch.eye(2)).log_prob(X)
+    assert ((values.mean(1) - exact).abs() < 4 * error).all()
+
+
+def test_the_cost_is_the_negative_elbo_in_its_two_terms():
+    mean, bias, log_variance = 0.3 * torch.eye(2), torch.zeros(2), torch.tensor([-1.0, -2.0])
+    model = linear(mean, bias, log_variance)
+    x = X[0].expand(20_000, 2)
+    terms = model.cost(*told(rows(x)))
+    assert {name: term.shape for name, term in terms.items()} == {"reconstruction": (20_000,), "kl": (20_000,)}
+    total = -sum(terms.values())
+    assert abs(total.mean() - elbo(X[:1], 0.3 * X[:1], log_variance)) < 4 * total.std() / 20_000**0.5
+
+
+def test_more_draws_per_image_mean_less_variance_and_the_same_mean():
+    def losses(samples):
+        model = linear(0.3 * torch.eye(2), torch.zeros(2), torch.zeros(2))
+        model.config = model.config.model_copy(update={"samples": samples})
+        return model.cost(*told(rows(X[1].expand(10_000, 2))))["reconstruction"]
+
+    one, many = losses(1), losses(8)
+    assert one.var().item() / many.var().item() == pytest.approx(8.0, rel=0.15)
+    assert abs(one.mean() - many.mean()) < 4 * one.std() / 10_000**0.5
+
+
+def test_the_reparameterised_posterior_has_its_moments():
+    posterior = Posterior(torch.tensor([[1.0, -2.0]]), torch.tensor([[0.0, 2.0]]))
+    assert torch.allclose(posterior.at(torch.zeros(1, 2)), torch.tensor([[1.0, -2.0]]))
+    assert torch.allclose(posterior.at(torch.ones(1, 2)), torch.tensor([[2.0, -2.0 + torch.tensor(1.0).exp().item()]]))
+
+
+# Bits
+
+
+def test_a_bit_is_one_with_the_pixels_brightness_as_probability():
+    model = VAE(VAEConfig(width=4, latent=2), GREY)
+    x = torch.linspace(-1, 1, 64).reshape(1, 1, 8, 8).expand(4000, 1, 8, 8)
+    bits = model.observed(x, lambda: torch.rand(x.shape, generator=torch.Generator().manual_seed(0)))
+    brightness = 0.5 * (x[0] + 1)
+    assert set(bits.unique().tolist()) == {0.0, 1.0}
+    assert ((bits.mean(0) - brightness).abs() <= 4.5 * (brightness * (1 - brightness) / 4000).sqrt()).all()
+
+
+def test_bits_are_drawn_anew_at_every_step():
+    model = VAE(VAEConfig(width=4, latent=2), GREY)
+    seen = []
+    model.posterior = lambda x: seen.append(x) or Posterior(torch.zeros(len(x), 2), torch.zeros(len(x), 2))
+    for step in (0, 1, 0):
+        model.cost(*told(rows(torch.zeros(3, 1, 8, 8)), step))
+    assert not torch.equal(seen[0], seen[1])
+    assert torch.equal(seen[0], seen[2])
+
+
+def test_the_bound_draws_bits_and_latents_apart():
+    model = VAE(VAEConfig(width=4, latent=1), GREY)
+    bits, latents = [], []
+    model.posterior = lambda x: bits.append(x) or Posterior(torch.zeros(len(x), 1), torch.zeros(len(x), 1))
+    model.reconstruction_loss = lambda x, z: latents.append(z) or torch.zeros(len(x))
+    model.log_prob(torch.zeros(2000, 1, 8, 8))
+    pairs = torch.stack([torch.cat(bits)[:, 0, 0, 0], torch.cat(latents)[:, 0]])
+    assert abs(torch.corrcoef(pairs)[0, 1]) < 4 / 2000**0.5
+    assert abs(pairs[0].mean() - 0.5) < 4 * 0.5 / 2000**0.5
+    assert abs(pairs[1].mean()) < 4 / 2000**0.5
+
+
+# What every model keeps
+
+
+def models():
+    yield "vae bits", VAE(VAEConfig(width=8, latent=3), GREY), ["sample", "encode", "decode", "reconstruct", "log_prob"]
+    conv = VAEConfig(network="conv", width=3, latent=3, likelihood="gaussian")
+    yield "vae conv", VAE(conv, COLOUR), ["sample", "encode", "decode", "reconstruct", "log_prob"]
+    yield "gan", GAN(GANConfig(width=8, latent=3), PLANE), ["sample", "decode"]
+    yield "dcgan", GAN(GANConfig(network="dcgan", width=3, latent=3, prior="uniform"), COLOUR), ["sample", "decode"]
+
+
+ALL = pytest.mark.parametrize(
+    ("name", "model", "offered"), list(models()), ids=lambda x: x if isinstance(x, str) else ""
+)
+
+
+@ALL
+def test_a_model_offers_its_verbs(name, model, offered):
+    assert verbs(model) == offered
+
+
+@ALL
+def test_sample_i_does_not_depend_on_how_many_are_asked_for(name, model, offered):
+    seen = []
+    decode = model.decode
+    model.decode = lambda z: seen.append(z) or decode(z)
+    whole = model.sample(600, seed=5)
+    for n, start in ((1, 0), (7, 300), (251, 249)):
+        assert torch.allclose(model.sample(n, seed=5, start=start), whole[start : start + n], atol=1e-5)
+        assert torch.equal(seen[-1], seen[0][start : start + n])
+    assert not torch.equal(model.sample(5, seed=6), whole[:5])
+    assert whole.shape == (600, *model.spec.shape)
+    assert not whole.requires_grad
+    del model.decode
+
+
+@ALL
+def test_verbs_leave_the_model_as_it_was(name, model, offered):
+    model.train()
+    before = {key: value.clone() for key, value in model.state_dict().items()}
+    x = model.sample(3)
+    for verb in offered:
+        if verb in ("encode", "reconstruct", "log_prob"):
+            getattr(model, verb)(x)
+    assert model.training
+    assert all(torch.equal(value, before[key]) for key, value in model.state_dict().items())
+
+
+@pytest.mark.parametrize("model", [found[1] for found in models() if "log_prob" in found[2]], ids=["bits", "real"])
+def test_log_prob_does_not_depend_on_the_batch_it_is_asked_in(model):
+    x = torch.rand(300, *model.spec.shape, generator=torch.Generator().manual_seed(0)) * 2 - 1
+    whole = model.log_prob(x, seed=2)
+    assert whole.kind == "bound"
+    assert whole.value.shape == (300,)
+    for start, n in ((0, 1), (249, 3), (100, 200)):
+        part = model.log_prob(x[start : start + n], seed=2, start=start).value
+        assert torch.allclose(part, whole.value[start : start + n], rtol=1e-5, atol=1e-3)
+    assert not torch.allclose(model.log_prob(x, seed=3).value, whole.value)
+    assert not torch.allclose(model.log_prob(x, seed=2, start=1).value, whole.value)
+
+
+def test_reconstruct_decodes_the_posteriors_mean():
+    model = VAE(VAEConfig(width=8, latent=3), GREY)
+    x = torch.rand(5, 1, 8, 8) * 2 - 1
+    with torch.no_grad():
+        mean = model.encoder(0.5 * (x + 1))[:, :3]
+        expected = 2 * model.decoder(mean).sigmoid() - 1
+    assert torch.allclose(model.encode(x), mean)
+    assert torch.allclose(model.reconstruct(x), expected, atol=1e-6)
+
+
+@pytest.mark.parametrize("prior", ["normal", "uniform"])
+def test_a_generator_is_fed_from_its_prior_in_training_and_in_sampling(prior):
+    model = GAN(GANConfig(prior=prior, latent=5, width=4), PLANE)
+    fed = []
+    model.generator.register_forward_pre_hook(lambda module, inputs: fed.append(inputs[0]))
+    model.generate(told(rows(torch.zeros(4000, 2)))[1])
+    in_batches(lambda z: model.decode(z), model._prior(4000, 3, 0), 4000)
+    for z in (fed[0], torch.cat(fed[1:])):
+        variance = 1.0 if prior == "normal" else 1 / 3
+        assert z.shape == (4000, 5)
+        assert abs(z.mean()) < 4 * (variance / 20_000) ** 0.5
+        assert z.var().item() == pytest.approx(variance, rel=0.05)
+        assert (z.abs().max() <= 1) == (prior == "uniform")
+
+
+def test_images_are_in_range_and_vectors_are_not_squashed():
+    assert GAN(GANConfig(latent=3, width=4), GREY).decode(1e4 * torch.randn(5, 3)).abs().max() <= 1
+    assert GAN(GANConfig(latent=3, width=4), PLANE).decode(1e4 * torch.randn(50, 3)).abs().max() > 1
+
+
+def test_the_adversaries_costs_are_the_objective_on_scores():
+    torch.manual_seed(0)
+    model = GAN(GANConfig(latent=3, width=4), PLANE)
+    critic = discriminator(model.config, PLANE)
+    objective = OBJECTIVES["minimax"]
+    adversary = Adversary(model, critic, objective, gamma=2.0)
+    batch, at = told(rows(torch.randn(6, 2)))
+    z = told(batch)[1].normal(3)
+    real, fake = critic(batch.x), critic(model.generator(z))
+    for found, expected in (
+        (adversary.discriminate(batch, at), objective.discriminator(real, fake)),
+        (adversary.generate(batch, told(batch)[1]), objective.generator(fake)),
+    ):
+        assert found.keys() == expected.keys()
+        assert all(torch.equal(found[name], expected[name]) for name in expected)
+    assert at.watched.keys() == {"D(x)", "D(G(z))"}
+    assert torch.allclose(at.watched["D(x)"], real.sigmoid())
+    assert adversary.penalise(batch, at)["r1"].shape == (6,)
+
+
+def test_training_passes_reestimate_from_latents_of_their_own():
+    model = GAN(GANConfig(network="dcgan", width=3, latent=3), GREY)
+    fed = []
+    model.generator.register_forward_pre_hook(lambda module, inputs: fed.append(inputs[0]))
+    assert len(list(model.training_passes(4))) == 20
+    z = torch.cat(fed)
+    assert torch.equal(z, randomness.sample_normal(2000, 3, seed=randomness.key_of(4, 1)))
+    assert list(VAE(VAEConfig(width=4), GREY).training_passes(0)) == []
+
+
+def test_in_batches_gives_every_row_once():
+    sizes = []
+    x = torch.arange(23.0)[:, None]
+    assert torch.equal(in_batches(lambda part: sizes.append(len(part)) or 2 * part, x, 10), 2 * x)
+    assert sizes == [10, 10, 3]

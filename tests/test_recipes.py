@@ -1,0 +1,204 @@
+"""Every recipe builds from any data it accepts, plays, and can be built again from its record."""
+
+import json
+from functools import cache
+from importlib.metadata import EntryPoint
+from math import isfinite
+
+import numpy as np
+import pytest
+import torch
+
+from simulacra import recipes
+from simulacra.capabilities import Samples
+from simulacra.data import Feed, Spec, open_data
+from simulacra.errors import UserError
+from simulacra.game import Clock
+from simulacra.models.base import Model
+from simulacra.recipes import Plan, Recipe, all_recipes, find
+
+SMALL = {"batch": "6", "width": "4", "latent": "3"}
+each = pytest.mark.parametrize("name", sorted(all_recipes()))
+
+
+@pytest.fixture(scope="module")
+def sources(tmp_path_factory):
+    """A data set of each kind, by name."""
+    path = tmp_path_factory.mktemp("data") / "wide.npz"
+    images = np.random.default_rng(0).integers(0, 256, (40, 10, 21, 3), dtype=np.uint8)
+    np.savez(path, images=images, labels=np.arange(40) % 4)
+    return cache(lambda kind: open_data(f"npz:{path}" if kind == "wide" else kind))
+
+
+def built(name, source, **options):
+    kind = find(name)
+    torch.manual_seed(0)
+    return kind.build(source.spec, len(source), kind.options().with_overrides({**SMALL, **options}, name))
+
+
+def played(plan, source, steps=2):
+    """The terms of the last of some steps of every stage."""
+    terms = {}
+    for number, stage in enumerate(plan.stages):
+        feed = Feed(source, seed=0, stage=number, batch=plan.batch, full_passes=stage.full_passes)
+        for step in range(steps):
+            first = step * stage.game.batches_per_step
+            terms |= stage.game.step(
+                lambda k, s=stage, f=feed, a=first: s.view(f.at(a + k)), Clock(stage=number, step=step)
+            )
+    return terms
+
+
+def data_of(name):
+    """Convolutions need images."""
+    return ["digits", "wide"] if name == "dcgan" else ["digits", "wide", "ring"]
+
+
+CASES = [(name, kind) for name in sorted(all_recipes()) for kind in data_of(name)]
+
+
+@pytest.mark.parametrize(("name", "kind"), CASES)
+def test_every_recipe_plays_two_steps_on_any_data(name, kind, sources):
+    source = sources(kind)
+    plan = built(name, source)
+    before = {k: v.clone() for k, v in plan.model.state_dict().items()}
+    terms = played(plan, source)
+    assert terms
+    assert all(isfinite(value) for value in terms.values())
+    assert any(not torch.equal(v, before[k]) for k, v in plan.model.state_dict().items())
+    assert isinstance(plan.model, Samples)
+    samples = plan.model.sample(3)
+    assert samples.shape == (3, *source.spec.shape)
+    assert samples.isfinite().all()
+
+
+@pytest.mark.parametrize(("name", "kind"), CASES)
+def test_the_resolved_options_build_the_same_plan_again(name, kind, sources):
+    source = sources(kind)
+    plan = built(name, source)
+    record = json.loads(json.dumps(plan.options.model_dump(mode="json")))
+    options = find(name).options.read(record, "record")
+    torch.manual_seed(0)
+    again = find(name).build(source.spec, len(source), options)
+    assert again.options == plan.options
+    assert again.steps == plan.steps
+    assert again.batch == plan.batch
+    assert again.model.config == plan.model.config
+    assert str(again.model) == str(plan.model)
+    assert all(torch.equal(a, b) for a, b in zip(plan.model.parameters(), again.model.parameters(), strict=True))
+    assert played(again, source) == played(plan, source)
+
+
+@each
+def test_every_recipe_builds_with_its_defaults_and_leaves_nothing_open(name, sources):
+    source = sources("digits")
+    kind = find(name)
+    plan = kind.build(source.spec, len(source), kind.options())
+    assert isinstance(plan, Plan)
+    assert isinstance(plan.model, Model)
+    assert plan.steps == sum(stage.steps for stage in plan.stages) >= len(plan.stages)
+    assert all(stage.steps >= 1 for stage in plan.stages)
+    assert any(player.module is plan.model for player in plan.players.values())
+    assert plan.model.spec == source.spec
+
+
+@each
+def test_every_recipe_says_who_it_is(name):
+    kind = find(name)
+    entry = json.loads(json.dumps(kind.entry()))
+    assert entry.keys() == {"name", "family", "rows", "data", "paper"}
+    assert all(entry.values())
+    assert entry["name"] == name
+    assert "arXiv" in entry["paper"]
+    for word in ("command", f"simulacra train {name}", "budget", "score"):
+        assert word in kind.about
+
+
+@each
+def test_every_option_is_described_or_was_where_it_was_first_named(name):
+    options = find(name).options
+
+    def described(field_name):
+        fields = (base.model_fields.get(field_name) for base in options.__mro__ if hasattr(base, "model_fields"))
+        return any(field is not None and field.description for field in fields)
+
+    for setting, field in options.settings():
+        assert "." in setting or described(setting) or field.annotation is None, setting
+
+
+def test_budgets_follow_from_the_data():
+    spec = Spec(kind="image", shape=(1, 8, 8), classes=None)
+
+    def steps(name, size, **words):
+        kind = find(name)
+        return kind.build(spec, size, kind.options().with_overrides({"width": "2", **words}, name)).steps
+
+    assert [steps("vae", size, batch="100") for size in (10, 10_000, 10**6)] == [2000, 10_000, 40_000]
+    assert [steps("gan", size, batch="100") for size in (10, 50_000, 10**6)] == [4000, 20_000, 40_000]
+    assert [steps("dcgan", size, batch="100") for size in (10, 50_000, 10**6)] == [2000, 5000, 20_000]
+
+
+@pytest.mark.parametrize(
+    ("shape", "expected"),
+    [
+        ((1, 28, 28), ("mlp", "bernoulli", 500, 40)),
+        ((3, 28, 28), ("conv", "gaussian", 32, 64)),
+        ((1, 28, 33), ("conv", "bernoulli", 32, 64)),
+        ((5,), ("mlp", "gaussian", 500, 40)),
+    ],
+)
+def test_what_is_left_open_in_a_vae_follows_from_the_data(shape, expected):
+    spec = Spec(kind="image" if len(shape) == 3 else "vector", shape=shape, classes=None)
+    found = find("vae").build(spec, 100, find("vae").options()).options
+    assert (found.network, found.likelihood, found.width, found.latent) == expected
+
+
+def test_a_gan_plays_its_rounds_and_its_players_rates(sources):
+    source = sources("digits")
+    plan = built("gan", source, discriminator_steps="3", r1="2.0", r1_every="4", schedule="linear", average="null")
+    game = plan.stages[0].game
+    assert [[(m.name, m.times, m.every) for m in round_.moves] for round_ in game.rounds] == [
+        [("discriminate", 3, 1)],
+        [("penalise", 1, 4)],
+        [("generate", 1, 1)],
+    ]
+    assert game.batches_per_step == 3
+    assert game.optimizers["discriminator"].param_groups[0]["lr"] == pytest.approx(2e-4 * 12 / 13)
+    assert game.optimizers["generator"].param_groups[0]["lr"] == 2e-4
+    assert all(player.rate(0.5) == 0.5 for player in game.players.values())
+    assert game.players["generator"].averaged is None
+    assert len(built("gan", source).stages[0].game.rounds) == 2
+
+
+def test_an_unknown_recipe_is_refused_with_the_nearest_name():
+    with pytest.raises(UserError, match="unknown recipe 'dcgam': did you mean 'dcgan'"):
+        find("dcgan"[:-1] + "m")
+
+
+def test_recipes_are_listed_by_family_and_name():
+    listed = list(all_recipes().values())
+    assert listed == sorted(listed, key=lambda kind: (kind.family, kind.name))
+    assert {"vae", "gan", "dcgan"} <= set(all_recipes())
+
+
+STRANGER = Recipe(
+    name="stranger",
+    family="elsewhere",
+    rows=("Z9",),
+    data="ring",
+    paper="none",
+    options=find("gan").options,
+    build=find("gan").build,
+)
+
+
+def test_recipes_of_other_packages_are_found_by_entry_point(monkeypatch):
+    asked = []
+
+    def installed(group):
+        asked.append(group)
+        return [EntryPoint("stranger", f"{__name__}:STRANGER", group)]
+
+    monkeypatch.setattr(recipes, "entry_points", installed)
+    assert find("stranger").name == "stranger"
+    assert set(asked) == {"simulacra.recipes"}
