@@ -14,21 +14,22 @@ def held(*modules: nn.Module) -> Iterator[None]:
     """Inside, forward passes of `modules` write none of their buffers.
 
     Batch norm still normalises with the batch's statistics but leaves its running ones; spectral norm divides by the
-    σ of its stored vectors instead of advancing them. Buffers of any other module are put back on the way out.
+    σ of its stored vectors instead of advancing them. Any other layer gets copies of its buffers to write to.
     """
     switches = [switch for module in modules for switch in _switches(module)]
-    copies = [(buffer, buffer.clone()) for module in modules for buffer in _other_buffers(module)]
+    others = [buffer for module in modules for buffer in _other_buffers(module)]
     before = [getattr(layer, name) for layer, name in switches]
     for layer, name in switches:
         setattr(layer, name, False)
+    for layer, name, buffer in others:
+        layer._buffers[name] = buffer.clone()
     try:
         yield
     finally:
         for (layer, name), value in zip(switches, before):
             setattr(layer, name, value)
-        with torch.no_grad():
-            for buffer, copy in copies:
-                buffer.copy_(copy)
+        for layer, name, buffer in others:
+            layer._buffers[name] = buffer
 
 
 def _switches(module: nn.Module) -> Iterator[tuple[nn.Module, str]]:
@@ -40,10 +41,10 @@ def _switches(module: nn.Module) -> Iterator[tuple[nn.Module, str]]:
             yield layer, "training"
 
 
-def _other_buffers(module: nn.Module) -> Iterator[Tensor]:
+def _other_buffers(module: nn.Module) -> Iterator[tuple[nn.Module, str, Tensor]]:
     for layer in module.modules():
         if not isinstance(layer, _BatchNorm | _SpectralNorm):
-            yield from (buffer for buffer in layer.buffers(recurse=False) if buffer is not None)
+            yield from ((layer, name, buffer) for name, buffer in layer.named_buffers(recurse=False))
 
 
 @contextmanager

@@ -37,7 +37,7 @@ class Decodes(Protocol):
     """Makes data of codes."""
 
     def decode(self, z: Tensor) -> Tensor:
-        """Data `[N, ...]` in the range of the data spec, of codes `[N, J]`."""
+        """Data `[N, ...]` on the scale of the data spec, of codes `[N, J]`."""
         ...
 
 

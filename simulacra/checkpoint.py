@@ -80,11 +80,13 @@ def _restore_optimizer(optimizer: torch.optim.Optimizer, memory: Mapping[str, Te
     """Memory takes its parameter's device and strides: fused kernels walk both side by side."""
     optimizer.state.clear()
     parameters = [p for group in optimizer.param_groups for p in group["params"]]
+    fused = bool(optimizer.param_groups[0].get("fused"))  # fused kernels count steps on the device
     for path, value in memory.items():
         index, key = path.split("/")
         parameter = parameters[int(index)]
         alike = value.shape == parameter.shape and value.dim() > 0
         kept = torch.empty_like(parameter.data, dtype=value.dtype).copy_(value) if alike else value.clone()
+        kept = kept.to(parameter.device) if fused else kept
         optimizer.state[parameter][key] = kept
 
 
@@ -154,7 +156,7 @@ def newest(folder: Path, say: Callable[[str], None]) -> Checkpoint | None:
         try:
             return read(path)
         except MachineError as error:
-            say(f"{error}; using the one before")
+            say(f"{error}; using the one before" if path != paths[0] else str(error))
     if paths:
         raise MachineError(f"no checkpoint in {folder} is whole: start again in another folder")
     return None

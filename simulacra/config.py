@@ -14,7 +14,7 @@ C = TypeVar("C", bound="Config")
 class Config(BaseModel):
     """A frozen record of named settings; unknown names and wrong types are refused."""
 
-    model_config = ConfigDict(extra="forbid", frozen=True, validate_default=True)
+    model_config = ConfigDict(extra="forbid", frozen=True, validate_default=True, allow_inf_nan=False)
 
     @classmethod
     def read(cls, values: Mapping[str, Any], what: str) -> Self:
@@ -63,7 +63,7 @@ def _value(text: str) -> Any:
     """A command-line word as JSON where it is JSON, a list where it has commas, and the word itself otherwise."""
     try:
         return json.loads(f"[{text}]" if "," in text else text)
-    except json.JSONDecodeError:
+    except (ValueError, RecursionError):
         return text
 
 

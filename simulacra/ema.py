@@ -25,7 +25,8 @@ class Average:
         if not self.values:
             self.values = [parameter.detach().clone() for parameter in self.parameters]
         decay = min(self.decay, self.updates / (self.updates + 10))
-        torch._foreach_lerp_(self.values, list(self.parameters), 1.0 - decay)
+        weights = list(self.parameters)
+        torch._foreach_lerp_(self.values, weights, 1.0 - decay)  # type: ignore[reportPrivateImportUsage]
         self.updates += 1
 
     @contextmanager
@@ -56,24 +57,31 @@ def statistics_reestimated(model: nn.Module, passes: Iterator[None]) -> Iterator
     norms = [layer for layer in model.modules() if isinstance(layer, _BatchNorm) and layer.track_running_stats]
     before = [(layer, layer.momentum, {k: v.clone() for k, v in layer.named_buffers()}) for layer in norms]
     modes = [(layer, layer.training) for layer in model.modules()]
-    for layer in norms:
-        layer.reset_running_stats()
-        layer.momentum = None  # None: cumulative average
-        layer.train()
-    with torch.no_grad():
-        if norms and not sum(1 for _ in passes):
-            raise ValueError(
-                "the model has batch norm but makes no `training_passes` to re-estimate its statistics over"
-            )
-    for layer, training in modes:
-        layer.training = training
     try:
+        _reestimate(norms, passes)
+        _set_modes(modes)
         yield
     finally:
+        _set_modes(modes)
         for layer, momentum, buffers in before:
             layer.momentum = momentum
             for name, buffer in layer.named_buffers():
                 buffer.copy_(buffers[name])
+
+
+@torch.no_grad()
+def _reestimate(norms: Sequence[_BatchNorm], passes: Iterator[None]) -> None:
+    for layer in norms:
+        layer.reset_running_stats()
+        layer.momentum = None  # None: cumulative average
+        layer.train()
+    if norms and not sum(1 for _ in passes):
+        raise ValueError("the model has batch norm but makes no `training_passes` to re-estimate its statistics over")
+
+
+def _set_modes(modes: Sequence[tuple[nn.Module, bool]]) -> None:
+    for layer, training in modes:
+        layer.training = training
 
 
 @contextmanager

@@ -8,11 +8,11 @@ is a list of rounds played in turn, plus state that is not parameters. `Game.ste
 from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
 from contextlib import contextmanager
 from dataclasses import dataclass, field
-from typing import Any, Protocol, Self
+from math import lcm
+from typing import Any, ClassVar, Protocol, Self
 
 import torch
 from torch import Tensor, nn
-from torch.nn.modules.dropout import _DropoutNd
 
 from simulacra.buffers import held
 from simulacra.ema import Average
@@ -88,11 +88,20 @@ class Move:
 class Round:
     """Moves that see the same parameters; `rule` makes of their gradients those that are applied."""
 
+    descends = True
+
     def __init__(self, *moves: Move, rule: Rule = leave) -> None:
         self.moves, self.rule = moves, rule
+        if not moves:
+            raise ValueError("a round needs a move")
         if len({move.times for move in moves}) != 1:
             raise ValueError("the moves of a round must share `times`: they are repeated together")
         self.times = moves[0].times
+
+    @property
+    def names(self) -> list[str]:
+        """The names of its moves."""
+        return [move.name for move in self.moves]
 
     @property
     def players(self) -> list[str]:
@@ -115,7 +124,8 @@ class Round:
         periods = [move.every for move in self.moves if player in move.players]
         if not periods:
             return 0.0, 0.0
-        rate = self.times / min(periods)
+        cycle = lcm(*periods)
+        rate = self.times * sum(any(count % period == 0 for period in periods) for count in range(cycle)) / cycle
         return (rate, 0.0) if min(periods) == 1 else (0.0, rate)
 
 
@@ -129,7 +139,13 @@ class ClosedForm:
     players: Sequence[str]
     statistics: Callable[[Any, At], Mapping[str, Tensor]]
     apply: Callable[[Mapping[str, Tensor]], Terms]
-    times: int = 1
+    times: ClassVar[int] = 1
+    descends: ClassVar[bool] = False
+
+    @property
+    def names(self) -> list[str]:
+        """Its own name."""
+        return [self.name]
 
     def play(self, turn: Turn, count: int) -> dict[str, float]:
         """Add this batch's statistics; at the end of the pass, apply their sum."""
@@ -173,7 +189,6 @@ class Game:
         self.state = dict(self.start)
         self.statistics: dict[str, dict[str, Tensor]] = {}
         self._check(listed)
-        self.has_dropout = any(isinstance(layer, _DropoutNd) for p in listed for layer in p.module.modules())
         self.optimizers = {p.name: self._optimizer(p, p.optimizer) for p in listed if p.optimizer}
 
     @classmethod
@@ -191,12 +206,20 @@ class Game:
             raise ValueError(f"two players share a name among {[p.name for p in listed]}")
         if missing := {name for round_ in self.rounds for name in round_.players} - set(self.players):
             raise ValueError(f"moves name players that do not play: {sorted(missing)}")
+        names = [name for round_ in self.rounds for name in round_.names]
+        if len(set(names)) < len(names):
+            raise ValueError(f"two moves share a name among {names}")
+        for round_ in self.rounds:
+            if still := [n for n in round_.players if round_.descends and not self.players[n].optimizer]:
+                raise ValueError(f"players of gradient moves have no optimizer: {still}")
+        if wrong := [name for name in self.players if "/" in name]:
+            raise ValueError(f"names of players hold no slash: {wrong}")
         if missing := self.per_sample - set(self.state):
             raise ValueError(f"per-sample state is not in the state: {sorted(missing)}")
 
     def _optimizer(self, player: Player, settings: Optimizer) -> torch.optim.Optimizer:
         """Built with room for lazy steps: regular steps over all, k/(k+1) with one regulariser every k steps."""
-        regular, lazy = (sum(f) for f in zip(*(round_.frequency(player.name) for round_ in self.rounds)))
+        regular, lazy = map(sum, zip((0.0, 0.0), *(round_.frequency(player.name) for round_ in self.rounds)))
         optimizer = settings.build(player.parameters, regular / (regular + lazy) if regular else 1.0)
         for group in optimizer.param_groups:
             group["initial_lr"] = group["lr"]
@@ -257,7 +280,7 @@ class Game:
 
     def apply(self, gradients: Gradients, play: Play) -> dict[str, float]:
         """Step every player along its gradient, once all of it is known to be finite; terms and gradient norms."""
-        norms = {f"{name}/gradient": norm(grads) for name, grads in gradients.items()}
+        norms = {f"{n}/gradient": norm(grads, self.players[n].parameters[0]) for n, grads in gradients.items()}
         terms = require_finite(play.terms | norms, play.turn)
         for name, grads in gradients.items():
             self._move(self.players[name], grads, terms[f"{name}/gradient"], play.turn.clock.progress)
@@ -268,7 +291,8 @@ class Game:
         for group in optimizer.param_groups:
             group["lr"] = group["initial_lr"] * player.rate(progress)
         if player.clip and norm > player.clip:
-            torch._foreach_mul_([g for g in grads if g is not None], player.clip / norm)
+            present = [grad for grad in grads if grad is not None]
+            torch._foreach_mul_(present, player.clip / norm)  # type: ignore[reportPrivateImportUsage]
         for parameter, grad in zip(player.parameters, grads):
             parameter.grad = grad
         optimizer.step()

@@ -130,7 +130,7 @@ class Plain:
         """A line, if the last one is old enough or this is the end."""
         now = time.monotonic()
         self._started = self._started or (now, step)
-        if now - self._last < self.every and step < self.total:
+        if now - self._last < self.every and step != self.total:
             return
         self._last = now
         self.say(
@@ -140,7 +140,7 @@ class Plain:
     def _eta(self, now: float, step: int) -> str:
         assert self._started is not None
         since, first = self._started
-        return clock_face((self.total - step) * (now - since) / (step - first)) if step > first else "?"
+        return clock_face(max(self.total - step, 0) * (now - since) / (step - first)) if step > first else "?"
 
     def say(self, text: str) -> None:
         """One line to stderr."""

@@ -17,8 +17,9 @@ def is_out_of_memory(error: BaseException) -> bool:
 
 def micro_batches_that_fit(attempt: Callable[[int], None], batch: int, tried: int) -> int | None:
     """The smallest number of micro-batches, doubling from `tried`, with which `attempt(number)` stays within memory."""
-    number = tried * 2
-    while number <= batch:
+    number = tried
+    while number < batch:
+        number = min(number * 2, batch)
         release()
         try:
             attempt(number)
@@ -26,7 +27,6 @@ def micro_batches_that_fit(attempt: Callable[[int], None], batch: int, tried: in
         except Exception as error:
             if not is_out_of_memory(error):
                 raise
-        number *= 2
     return None
 
 

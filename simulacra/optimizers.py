@@ -2,7 +2,7 @@
 
 from collections.abc import Callable, Iterable
 from math import cos, pi
-from typing import Literal
+from typing import Annotated, Literal
 
 import torch
 from pydantic import Field
@@ -10,14 +10,16 @@ from torch import nn
 
 from simulacra.config import Config
 
+Decay = Annotated[float, Field(ge=0, lt=1)]
+
 
 class Adam(Config):
     """Adam (Kingma & Ba 2015); `weight_decay` is decoupled from the gradient (Loshchilov & Hutter 2019)."""
 
-    lr: float = Field(2e-4, gt=0, description="learning rate")
-    betas: tuple[float, float] = Field((0.9, 0.999), description="decay of the two moments")
-    eps: float = Field(1e-8, gt=0, description="added to the root of the second moment")
-    weight_decay: float = Field(0.0, ge=0, description="share of the weights removed per unit of learning rate")
+    lr: float = Field(default=2e-4, gt=0, description="learning rate")
+    betas: tuple[Decay, Decay] = Field(default=(0.9, 0.999), description="decay of the two moments")
+    eps: float = Field(default=1e-8, gt=0, description="added to the root of the second moment")
+    weight_decay: float = Field(default=0.0, ge=0, description="share of the weights removed per unit of learning rate")
 
     def build(self, parameters: Iterable[nn.Parameter], correction: float = 1.0) -> torch.optim.Optimizer:
         """The optimiser. `correction` c < 1 makes room for the extra steps of lazy regularisers: learning rate c·λ
@@ -33,8 +35,8 @@ class Adam(Config):
 class SGD(Config):
     """Stochastic gradient descent with momentum."""
 
-    lr: float = Field(0.1, gt=0, description="learning rate")
-    momentum: float = Field(0.0, ge=0, lt=1, description="momentum")
+    lr: float = Field(default=0.1, gt=0, description="learning rate")
+    momentum: float = Field(default=0.0, ge=0, lt=1, description="momentum")
 
     def build(self, parameters: Iterable[nn.Parameter], correction: float = 1.0) -> torch.optim.Optimizer:
         """The optimiser; `correction` scales the learning rate."""

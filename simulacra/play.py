@@ -23,12 +23,27 @@ Gradients = dict[str, list[Tensor | None]]
 
 
 class Rows(Protocol):
-    """What the kernel asks of a batch: `x` `[N, ...]` are rows `start` … `start + N` of a joint batch of `joint`."""
+    """What the kernel asks of a batch."""
 
-    x: Tensor
-    start: int
-    joint: int
-    pass_end: bool
+    @property
+    def x(self) -> Tensor:
+        """The rows, `[N, ...]`."""
+        ...
+
+    @property
+    def start(self) -> int:
+        """The number of the first of them in the joint batch."""
+        ...
+
+    @property
+    def joint(self) -> int:
+        """The rows of the joint batch, over all ranks."""
+        ...
+
+    @property
+    def pass_end(self) -> bool:
+        """Whether the batch ends a full pass over the data."""
+        ...
 
     def rows(self, first: int, last: int) -> Self:
         """The rows `first` … `last`−1 of this batch, as a batch."""
@@ -82,8 +97,8 @@ class At:
 
     @property
     def dropout_key(self) -> int:
-        """What torch's own generator is seeded with where networks drop out."""
-        return randomness.key_of(*self._key, self._batch.start)
+        """What torch's own generator is seeded with before the networks run, for those that drop out."""
+        return randomness.key_of(*self._key, -1, self._batch.start)
 
     def watch(self, name: str, value: Tensor) -> None:
         """Log the mean of `value` beside the terms; nothing descends it."""
@@ -129,9 +144,11 @@ class Turn:
             if name in self.game.per_sample:
                 self.game.state[name] = torch.cat([value for _, value in parts.values()])
             else:
-                mean = torch.stack([share * value for share, value in parts.values()]).sum(0)
+                former = self.game.state[name]
+                exact = former.dtype if former.is_floating_point() else torch.float64
+                mean = torch.stack([share * value.to(exact) for share, value in parts.values()]).sum(0)
                 self.table.mean([mean])
-                self.game.state[name] = mean
+                self.game.state[name] = mean if former.is_floating_point() else mean.round().to(former.dtype)
 
 
 class Table:
@@ -161,6 +178,7 @@ class Play:
     def gradients(self) -> Gradients:
         """The joint gradients over moves, micro-batches and ranks: v of the papers on game dynamics."""
         self.terms = {}
+        self.game.take_gradients(self.names)  # what an exception may have left
         for number, move in self.moves:
             gain = move.every if move.gain is None else move.gain
             for batch, at, share in self.turn.parts(number):
@@ -174,6 +192,8 @@ class Play:
         """Add the gradient of `move`'s cost on one micro-batch to its players' `.grad`."""
         costs = self._costs(move, batch, at)
         for k, (names, prefix, terms) in enumerate(costs):
+            if not terms:
+                raise ValueError(f"the cost of move '{move.name}' has no terms")
             total = torch.stack([*terms.values()]).sum() * (gain * share)
             if not total.requires_grad:
                 raise ValueError(f"the cost of move '{move.name}' does not depend on {', '.join(names)}")
@@ -183,8 +203,7 @@ class Play:
 
     def _costs(self, move: "Move", batch: Rows, at: At) -> list[tuple[Sequence[str], str, dict[str, Tensor]]]:
         """The move's costs on these rows, in the table's precision; dropout draws the same masks every time."""
-        if self.game.has_dropout:
-            torch.manual_seed(at.dropout_key)
+        torch.manual_seed(at.dropout_key)
         with self.turn.table.precision():
             return [(names, prefix, means(terms)) for names, prefix, terms in move.costs(batch, at)]
 
@@ -200,20 +219,23 @@ class Play:
             gain = move.every if move.gain is None else move.gain
             for batch, at, share in self.turn.parts(number):
                 with self.game.moving(self.names), held(*(self.game.players[n].module for n in self.names)):
-                    for names, _, terms in self._costs(move, batch, at):
-                        self._pull(names, torch.stack([*terms.values()]).sum() * (gain * share), v)
+                    costs = self._costs(move, batch, at)
+                    for k, (names, _, terms) in enumerate(costs):
+                        total = torch.stack([*terms.values()]).sum() * (gain * share)
+                        self._pull(names, total, v, last=k + 1 == len(costs))
         result = self.game.take_gradients(self.names)
         self._join(result, [])
         return result
 
-    def _pull(self, names: Sequence[str], total: Tensor, v: Gradients) -> None:
+    def _pull(self, names: Sequence[str], total: Tensor, v: Gradients, last: bool) -> None:
         parameters = self.game.parameters(names)
         field_ = torch.autograd.grad(total, parameters, create_graph=True, allow_unused=True)
         along = [w for name in names for w in v[name]]
         pairs = [(g, w) for g, w in zip(field_, along) if g is not None and w is not None and g.requires_grad]
         if pairs:
             outputs, directions = zip(*pairs)
-            torch.autograd.backward(outputs, directions, inputs=self.game.parameters(self.names))
+            moving = self.game.parameters(self.names)
+            torch.autograd.backward(outputs, directions, inputs=moving, retain_graph=not last)
 
     @contextmanager
     def ahead(self, gradients: Gradients) -> Iterator[None]:
@@ -245,10 +267,12 @@ def means(terms: Terms) -> dict[str, Tensor]:
     return {name: widen(term).mean() for name, term in terms.items()}
 
 
-def norm(grads: Sequence[Tensor | None]) -> Tensor:
-    """The Euclidean norm of all gradients together."""
+def norm(grads: Sequence[Tensor | None], like: Tensor) -> Tensor:
+    """The Euclidean norm of all gradients together, on the device of `like`."""
     present = [grad for grad in grads if grad is not None]
-    return torch.stack(torch._foreach_norm(present)).norm() if present else torch.zeros(())
+    if not present:
+        return like.new_zeros(())
+    return torch.stack(torch._foreach_norm(present)).norm()  # type: ignore[reportPrivateImportUsage]
 
 
 def require_finite(values: Mapping[str, Tensor], turn: Turn) -> dict[str, float]:

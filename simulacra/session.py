@@ -14,7 +14,7 @@ from simulacra import __version__, randomness
 from simulacra.config import Config
 from simulacra.data import Source, open_data
 from simulacra.errors import UserError, unknown
-from simulacra.precision import choose_device, choose_precision
+from simulacra.precision import Precision, choose_device, choose_precision
 from simulacra.recipes import Plan, Recipe, find
 from simulacra.runfolder import FORMAT, RunFolder
 from simulacra.settings import BUDGETS, FIXED, RunOptions, parse_size
@@ -31,6 +31,7 @@ class Session:
     plan: Plan
     source: Source
     device: torch.device
+    precision: Precision
     record: dict[str, Any]
     timeline: Timeline
     steps: int | None
@@ -69,7 +70,8 @@ def settle(
     if options.deterministic:
         os.environ.setdefault("CUBLAS_WORKSPACE_CONFIG", ":4096:8")  # cuBLAS reads it when it starts
     device = choose_device(options.device)
-    options = options.model_copy(update={"precision": choose_precision(options.precision, device)})
+    precision = choose_precision(options.precision, device)
+    options = options.model_copy(update={"precision": precision})
     given = _recipe_options(kind, recipe, recorded, folder)
     plan = build(kind, source, given, options.seed, device)
     steps, minutes = _budget(options, run, recorded, plan)
@@ -85,6 +87,7 @@ def settle(
         plan=plan,
         source=source,
         device=device,
+        precision=precision,
         record=record,
         timeline=Timeline([stage.steps for stage in plan.stages], horizon),
         steps=steps,

@@ -73,7 +73,7 @@ class Trainer:
         self.step = self.attempt = self.tries = 0
         self.elapsed = 0.0
         self.terms: dict[str, float] = {}
-        precision = autocast(self.options.precision, session.device)
+        precision = autocast(session.precision, session.device)
         self.table = (Ranks if launched() else Table)(self.options.micro_batches, precision)
         self.log, self.events = Log(self.folder.path), Events(self.folder.path)
         self.progress: Progress = Silent()
@@ -105,7 +105,7 @@ class Trainer:
     def _check_ranks(self) -> None:
         """Means over ranks are means over rows only where every rank has as many."""
         batch, ranks = self.plan.batch, self.table.size
-        if batch % ranks and not all(stage.full_passes for stage in self.plan.stages):
+        if batch % ranks and any(stage.game.optimizers for stage in self.plan.stages):
             raise UserError(
                 f"a batch of {batch} cannot be dealt evenly to {ranks} processes: give --batch {batch // ranks * ranks}"
             )
@@ -134,12 +134,12 @@ class Trainer:
             self._save()
 
     def _facts(self) -> Iterator[str]:
-        plan, options = self.plan, self.options
+        plan = self.plan
         sizes = ", ".join(f"{n} {sum(p.numel() for p in x.parameters):,}" for n, x in plan.players.items())
         yield f"{self.session.recipe.name} on {self.session.source.summary}"
         if self.session.goal > self.session.horizon:
             yield f"schedules ended at step {self.session.horizon}; --horizon {self.session.goal} would stretch them"
-        yield f"parameters: {sizes}; batch {plan.batch}; {options.precision} on {self.session.device}"
+        yield f"parameters: {sizes}; batch {plan.batch}; {self.session.precision} on {self.session.device}"
 
     def _show_progress(self) -> None:
         quiet = self.options.quiet or not self.leads

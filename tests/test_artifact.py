@@ -318,7 +318,7 @@ def test_broken_config(saved, text, words):
             r"has shape \[64\], where the model has \[72\]",
         ),
         ({"data": {"kind": "sound", "shape": [1, 8, 9], "classes": None}}, "'kind'"),
-        ({"config": {"network": "conv"}, "data": POINTS.as_dict()}, "cannot be built"),
+        ({"config": {"network": "conv"}, "data": POINTS.as_dict()}, "vectors, not images"),
         ({"package": "../evil; rm"}, "no name of a package"),
         ({"package": "simulacra-nothing"}, "pip install simulacra-nothing"),
         ({"package": "numpy"}, "'numpy' offers no models"),

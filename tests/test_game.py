@@ -125,9 +125,12 @@ def lazily(*rounds):
     module = Number(0.0)
     made = [
         Round(
-            *(Move(name="m", players=["p"], cost=lambda r, at: {}, every=every, times=times) for every, times in moves)
+            *(
+                Move(name=f"m{i}-{k}", players=["p"], cost=lambda r, at: {}, every=every, times=times)
+                for k, (every, times) in enumerate(moves)
+            )
         )
-        for moves in rounds
+        for i, moves in enumerate(rounds)
     ]
     game = Game([Player(name="p", module=module, optimizer=Adam(lr=0.01, betas=(0.5, 0.99)))], made)
     return game.optimizers["p"].param_groups[0]
@@ -390,10 +393,10 @@ def test_state_is_seen_from_the_next_round_on():
         at.write("n", at.state("n") + 1)
         return {"c": module.w}
 
-    moves = [Move(name=n, players=["p"], cost=cost) for n in "ab"]
+    first, second, third = (Move(name=n, players=["p"], cost=cost) for n in "abc")
     game = Game(
         [Player(name="p", module=module, optimizer=SGD())],
-        [Round(*moves), Round(moves[0])],
+        [Round(first, second), Round(third)],
         state={"n": torch.tensor(5.0)},
     )
     play(game)
@@ -504,7 +507,8 @@ def noise_of(draws=1, moves=1, rounds=1, times=1, rows=None, table=None, **clock
         return {"c": module.w}
 
     made = [
-        Round(*(Move(name="m", players=["p"], cost=cost, times=times) for _ in range(moves))) for _ in range(rounds)
+        Round(*(Move(name=f"m{i}-{j}", players=["p"], cost=cost, times=times) for j in range(moves)))
+        for i in range(rounds)
     ]
     game = Game([Player(name="p", module=module, optimizer=SGD())], made)
     game.step(lambda k: rows or batch(1.0, 2.0), Clock(**clock), table)

@@ -7,7 +7,7 @@ from torch import nn
 from simulacra import artifact, checkpoint
 from simulacra.data.spec import Spec
 from simulacra.errors import UserError
-from simulacra.game import Game, Move, Player, Round, Table
+from simulacra.game import Game, Player, Table
 from simulacra.models.gan import GAN, GANConfig, discriminator
 from simulacra.models.vae import VAE, VAEConfig
 from simulacra.warmstart import warm_start
@@ -29,7 +29,7 @@ def same(a, b):
 
 def run(folder, source, step=5):
     """A run folder with one checkpoint of `source`."""
-    game = Game(source.values(), [Round(Move(name="m", players=["generator"], cost=lambda batch, at: {}))])
+    game = Game(source.values(), [])
     tensors = checkpoint.collect(source, game, Table())
     checkpoint.write(folder / "checkpoints", step, tensors, {}, keep=3)
     return folder

@@ -51,6 +51,11 @@ class Spec:
         return self._image_size(2)
 
     @property
+    def image_shape(self) -> tuple[int, int, int]:
+        """(C, H, W). Raises UserError for vectors."""
+        return self.channels, self.height, self.width
+
+    @property
     def numel(self) -> int:
         """Numbers in one row: C * H * W, or D."""
         return math.prod(self.shape)

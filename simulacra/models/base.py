@@ -7,7 +7,7 @@ from typing import ClassVar
 import torch
 from torch import Tensor, nn
 
-from simulacra.config import Config
+from simulacra import config as settings
 from simulacra.data.spec import Spec
 
 
@@ -15,9 +15,9 @@ class Model(nn.Module, ABC):
     """What remains after training. A concrete model names itself and its config, and offers verbs (`capabilities`)."""
 
     name: ClassVar[str]
-    Config: ClassVar[type[Config]]
+    Config: ClassVar[type[settings.Config]]
 
-    def __init__(self, config: Config, spec: Spec) -> None:
+    def __init__(self, config: settings.Config, spec: Spec) -> None:
         super().__init__()
         self.config, self.spec = config, spec
 

@@ -44,7 +44,7 @@ class GAN(Model):
         if config.network == "mlp":
             self.generator = MLP((config.latent,), spec.shape, config.width, config.depth, _leaky, final)
         else:
-            self.generator = Upsampler(config.latent, spec.shape, config.width, final=final)
+            self.generator = Upsampler(config.latent, spec.image_shape, config.width, final=final)
             initialise(self.generator)
 
     def generate(self, at: At) -> Tensor:
@@ -103,7 +103,7 @@ def discriminator(config: GANConfig, spec: Spec) -> nn.Module:
     """The discriminator that mirrors the generator of `config`: scores `[N, 1]`."""
     if config.network == "mlp":
         return MLP(spec.shape, (1,), config.width, config.depth, _leaky)
-    network = Downsampler(spec.shape, 1, config.width)
+    network = Downsampler(spec.image_shape, 1, config.width)
     initialise(network)
     return network
 

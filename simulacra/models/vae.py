@@ -86,7 +86,8 @@ class VAE(Model):
     # The verbs
 
     def sample(self, n: int, *, seed: int = 0, start: int = 0) -> Tensor:
-        """Means of p(x|z) at z from the prior, as images `[n, C, H, W]` in [−1, 1] or vectors."""
+        """Means of p(x|z) at z from the prior, as images `[n, C, H, W]` in [−1, 1] or vectors; with a Gaussian
+        likelihood nothing bounds them."""
         return self.decode(randomness.sample_normal(n, self.config.latent, seed=seed, start=start))
 
     def encode(self, x: Tensor) -> Tensor:
@@ -132,5 +133,5 @@ def _networks(config: VAEConfig, spec: Spec) -> tuple[nn.Module, nn.Module]:
     if config.network == "mlp":
         encoder = MLP(spec.shape, (2 * config.latent,), config.width, config.depth)
         return encoder, MLP((config.latent,), spec.shape, config.width, config.depth)
-    encoder = Downsampler(spec.shape, 2 * config.latent, config.width, batch_norm=False)
-    return encoder, Upsampler(config.latent, spec.shape, config.width, batch_norm=False, final=nn.Identity)
+    encoder = Downsampler(spec.image_shape, 2 * config.latent, config.width, batch_norm=False)
+    return encoder, Upsampler(config.latent, spec.image_shape, config.width, batch_norm=False, final=nn.Identity)

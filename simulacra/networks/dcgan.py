@@ -1,7 +1,7 @@
 """The strided convolutional pair of DCGAN (Radford, Metz & Chintala 2016), for images of any size and shape.
 
 An image of H × W is halved (rounding up) while its smaller side is at least 7, so depth follows from size: 28 × 28
-goes through 14 × 14 and 7 × 7 to 4 × 4, 64 × 48 through four halvings to 4 × 3. Images too small for two halvings get
+goes through 14 × 14 and 7 × 7 to 4 × 4, 64 × 48 through three halvings to 8 × 6. Images too small for two halvings get
 layers that keep the size instead.
 """
 

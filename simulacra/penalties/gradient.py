@@ -4,12 +4,12 @@ import torch
 from torch import Tensor, nn
 
 from simulacra.buffers import held
-from simulacra.precision import full_precision
+from simulacra.precision import full_precision, widen
 
 
 def squared_gradient(critic: nn.Module, x: Tensor) -> Tensor:
     """‖∇ₓ critic(x)‖² `[N]`, differentiable by the critic's parameters, in float32 or better."""
-    x = x.detach().requires_grad_()
+    x = widen(x.detach()).requires_grad_()
     with full_precision(x.device), held(critic):
         (gradient,) = torch.autograd.grad(critic(x).sum(), x, create_graph=True)
     return gradient.flatten(1).square().sum(1)

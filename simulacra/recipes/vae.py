@@ -74,6 +74,9 @@ def resolve(spec: Spec, options: VAEOptions) -> VAEOptions:
         raise UserError("--sigma is of the gaussian likelihood, it is bernoulli here: add --likelihood gaussian")
     if network == "conv" and not image:
         raise UserError("--network conv is for images, the data is vectors: use mlp")
-    defaults = {"conv": {"width": 32, "latent": 64}, "mlp": {"width": 500, "latent": 40}}[network]
+    if likelihood == "bernoulli" and not image:
+        raise UserError("--likelihood bernoulli is of the brightness of images, the data is vectors: use gaussian")
+    defaults = {"conv": {"width": 32, "latent": 64}, "mlp": {"width": 500, "latent": 40, "depth": 2}}[network]
+    defaults |= {"sigma": 0.1} if likelihood == "gaussian" else {}
     open_ones = {name: value for name, value in defaults.items() if getattr(options, name) is None}
     return options.model_copy(update={"network": network, "likelihood": likelihood, **open_ones})
