@@ -203,7 +203,7 @@ class Play:
 
     def _costs(self, move: "Move", batch: Rows, at: At) -> list[tuple[Sequence[str], str, dict[str, Tensor]]]:
         """The move's costs on these rows, in the table's precision; dropout draws the same masks every time."""
-        torch.manual_seed(at.dropout_key)
+        randomness.seed_torch(batch.x.device, at.dropout_key)
         with self.turn.table.precision():
             return [(names, prefix, means(terms)) for names, prefix, terms in move.costs(batch, at)]
 

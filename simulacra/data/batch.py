@@ -29,10 +29,11 @@ class Batch:
     def __len__(self) -> int:
         return len(self.index)
 
-    def rows(self, a: int, b: int) -> "Batch":
-        """Rows a..b-1 of this batch, for micro-batches."""
-        labels = None if self.labels is None else self.labels[a:b]
-        return replace(self, x=self.x[a:b], labels=labels, index=self.index[a:b], start=self.start + a)
+    def rows(self, first: int, last: int) -> "Batch":
+        """Rows first..last-1 of this batch, for micro-batches."""
+        labels = None if self.labels is None else self.labels[first:last]
+        index = self.index[first:last]
+        return replace(self, x=self.x[first:last], labels=labels, index=index, start=self.start + first)
 
 
 def to_unit(x: Tensor, layout: torch.memory_format = torch.contiguous_format) -> Tensor:
