@@ -115,7 +115,7 @@ class At:
     def write(self, name: str, value: Tensor) -> None:
         """Set state `name` for the next round: these rows of it, or, if shared, the mean over micro-batches and ranks
         of what is written."""
-        share = len(self._batch.x) / len(self._turn.batch.x)
+        share = len(self._batch.x) / max(len(self._turn.batch.x), 1)
         self._turn.written.setdefault(name, {})[self._part] = (share, value.detach())
 
 
