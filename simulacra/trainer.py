@@ -78,6 +78,8 @@ class Trainer:
         self.log, self.events = Log(self.folder.path), Events(self.folder.path)
         self.progress: Progress = Silent()
         self._feed: tuple[int, Feed] | None = None
+        self._began = 0.0
+        self._marked = (0.0, 0)  # when and at which step the speed was last taken
 
     @property
     def leads(self) -> bool:
@@ -329,8 +331,8 @@ class Trainer:
             ended = {"step": self.step, "seconds": round(self.elapsed, 1), "signal": self.interruption.number}
             self.folder.write("recipe.json", self.session.record | {"ended": ended})
             self._say(f"at step {self.step} after {clock_face(self.elapsed)}; model in {self.folder.model}")
-        with self._judged():
-            model = artifact.load(self.folder.model) if self.leads and self.step else self.plan.model
+        any_rank(self.table, False)  # the others wait for the leader's artifact
+        model = artifact.load(self.folder.model) if self.step else self.plan.model
         return Run(self.folder.path, self.step, self.elapsed, self.terms, model, self.interruption.number)
 
     # When things go wrong
@@ -350,6 +352,7 @@ class Trainer:
         assert found is not None
         self._take_over(found)
         self._close()
+        self._marked = (time.monotonic(), self.step)
         self._say(f"{error}: back to step {self.step}, attempt {self.attempt}")
         if self.leads:
             self._restart_log("rollback", reason=str(error), failed_at=failed)

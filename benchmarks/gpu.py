@@ -1,0 +1,67 @@
+"""All that a GPU should show, in one command; about ten minutes on a recent one.
+
+    SIMULACRA_DATA=... python benchmarks/gpu.py --out FOLDER
+
+Throughput against the tutorial's loop, the MNIST rows of docs/results.md, an interrupted run against an uninterrupted
+one under --deterministic, and the step of every recipe in both precisions. All that is printed goes to FOLDER/gpu.log.
+"""
+
+import argparse
+import json
+import os
+import subprocess
+import sys
+import time
+from pathlib import Path
+
+HERE = Path(__file__).parent
+SIMULACRA = [sys.executable, "-m", "simulacra"]
+
+
+class Report:
+    """Runs commands one after another, printing and keeping what they print."""
+
+    def __init__(self, folder: Path) -> None:
+        folder.mkdir(parents=True, exist_ok=True)
+        self.file = (folder / "gpu.log").open("a")
+
+    def say(self, text: str) -> None:
+        print(text, flush=True)
+        print(text, file=self.file, flush=True)
+
+    def run(self, *command: object) -> None:
+        began = time.monotonic()
+        words = [*map(str, command)]
+        self.say(f"$ {' '.join(words)}")
+        done = subprocess.run(words, capture_output=True, text=True)
+        self.say(f"{done.stdout}{done.stderr[-2000:]}exit {done.returncode} after {time.monotonic() - began:.0f} s\n")
+
+
+def resumed_equals_whole(report: Report, folder: Path) -> None:
+    """Forty steps at once, and in two parts, under --deterministic."""
+    words = [*SIMULACRA, "train", "dcgan", "--data", "digits", "--device", "cuda", "--deterministic", "--quiet"]
+    words += ["--r1", "1", "--r1-every", "4", "--checkpoint-every", "10", "--horizon", "40"]
+    for name, steps in (("whole", 40), ("parts", 23), ("parts", 40)):
+        report.run(*words, "--out", folder / name, "--steps", steps)
+    paths = [folder / name / "model" / "model.safetensors" for name in ("whole", "parts")]
+    same = all(path.exists() for path in paths) and paths[0].read_bytes() == paths[1].read_bytes()
+    report.say(json.dumps({"resumed equals whole, byte for byte": same}))
+
+
+def main() -> None:
+    parser = argparse.ArgumentParser()
+    parser.add_argument("--out", type=Path, default=Path(os.environ.get("OUT", "runs/gpu")))
+    folder = parser.parse_args().out
+    report = Report(folder)
+    report.run(sys.executable, HERE / "throughput.py", "--device", "cuda")
+    for recipe in ("vae", "gan", "dcgan"):
+        report.run(*SIMULACRA, "benchmark", recipe, "--data", "mnist", "--device", "cuda", "--json")
+    resumed_equals_whole(report, folder)
+    for recipe in ("dcgan", "vae"):
+        run = folder / f"{recipe}-mnist"
+        report.run(*SIMULACRA, "train", recipe, "--data", "mnist", "--device", "cuda", "--out", run, "--quiet")
+        report.run(sys.executable, HERE / "judge_mnist.py", run, "--pictures", folder)
+
+
+if __name__ == "__main__":
+    main()
