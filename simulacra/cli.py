@@ -35,6 +35,8 @@ def main() -> None:
         code = app(standalone_mode=False)
     except (UserError, MachineError) as error:
         _fail(str(error), 2 if isinstance(error, UserError) else 1)
+    except (typer.Abort, KeyboardInterrupt):
+        _fail("interrupted", 130)
     except Exception as error:
         _fail(_usage(error), 2)
     else:
@@ -43,8 +45,6 @@ def main() -> None:
 
 def _usage(error: Exception) -> str:
     """What click says of a command line it cannot parse, in one line. Anything else is a bug of ours."""
-    if isinstance(error, typer.Abort):
-        return "aborted"
     said: Callable[[], str] | None = getattr(error, "format_message", None)  # click's, wherever typer keeps its click
     if said is None:
         raise error

@@ -160,9 +160,10 @@ class ClosedForm:
     @torch.no_grad()
     def _finish(self, turn: Turn, sums: dict[str, Tensor]) -> dict[str, float]:
         turn.table.sum([*sums.values()])
-        require_finite({f"{self.name}/{name}": value.double().sum() for name, value in sums.items()}, turn)
+        owners = {self.name: self.players}
+        require_finite({f"{self.name}/{name}": value.double().sum() for name, value in sums.items()}, owners, turn)
         terms = {f"{self.name}/{name}": term for name, term in means(self.apply(sums)).items()}
-        return require_finite(terms, turn)
+        return require_finite(terms, owners, turn)
 
     def frequency(self, player: str) -> tuple[float, float]:
         """No optimiser step is ever made here."""
@@ -281,7 +282,7 @@ class Game:
     def apply(self, gradients: Gradients, play: Play) -> dict[str, float]:
         """Step every player along its gradient, once all of it is known to be finite; terms and gradient norms."""
         norms = {f"{n}/gradient": norm(grads, self.players[n].parameters[0]) for n, grads in gradients.items()}
-        terms = require_finite(play.terms | norms, play.turn)
+        terms = require_finite(play.terms | norms, play.owners, play.turn)
         for name, grads in gradients.items():
             self._move(self.players[name], grads, terms[f"{name}/gradient"], play.turn.clock.progress)
         return terms

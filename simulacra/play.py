@@ -53,8 +53,9 @@ class Rows(Protocol):
 class NonFinite(ArithmeticError):
     """A term or a gradient is NaN or infinite; no weight and no optimiser state has been touched by this round."""
 
-    def __init__(self, what: str, step: int, batch: Rows) -> None:
-        super().__init__(f"{what} is not finite at step {step}")
+    def __init__(self, term: str, players: Sequence[str], clock: "Clock", batch: Rows) -> None:
+        stage = f" of stage {clock.stage + 1}" if clock.stage else ""
+        super().__init__(f"'{term}' of {', '.join(players)} is not finite at step {clock.step}{stage}")
         self.batch = batch
 
 
@@ -174,6 +175,7 @@ class Play:
         self.moves, self.turn, self.game = moves, turn, turn.game
         self.names = list(dict.fromkeys(name for _, move in moves for name in move.players))
         self.terms: dict[str, Tensor] = {}
+        self.owners = {name: [name] for name in self.names} | {move.name: move.players for _, move in moves}
 
     def gradients(self) -> Gradients:
         """The joint gradients over moves, micro-batches and ranks: v of the papers on game dynamics."""
@@ -275,12 +277,13 @@ def norm(grads: Sequence[Tensor | None], like: Tensor) -> Tensor:
     return torch.stack(torch._foreach_norm(present)).norm()  # type: ignore[reportPrivateImportUsage]
 
 
-def require_finite(values: Mapping[str, Tensor], turn: Turn) -> dict[str, float]:
-    """All values as numbers, in one transfer. Raises NonFinite naming the first that is not finite."""
+def require_finite(values: Mapping[str, Tensor], owners: Mapping[str, Sequence[str]], turn: Turn) -> dict[str, float]:
+    """All values as numbers, in one transfer. Raises NonFinite naming the first that is not finite, and the players
+    whose it is: `owners` of what stands before the slash in its name."""
     if not values:
         return {}
     numbers = dict(zip(values, torch.stack([value.float() for value in values.values()]).tolist()))
     for name, number in numbers.items():
         if not isfinite(number):
-            raise NonFinite(f"'{name}'", turn.clock.step, turn.batch)
+            raise NonFinite(name, owners[name.split("/")[0]], turn.clock, turn.batch)
     return numbers

@@ -66,13 +66,13 @@ def settle(
     if recorded:
         _same("recipe", name, recorded["recipe"], folder)
     options = _run_options(run, recorded, folder)
+    given = _recipe_options(kind, recipe, recorded, folder)
     source = _source(data, kind, options, recorded, folder)
     if options.deterministic:
         os.environ.setdefault("CUBLAS_WORKSPACE_CONFIG", ":4096:8")  # cuBLAS reads it when it starts
     device = choose_device(options.device)
     precision = choose_precision(options.precision, device)
     options = options.model_copy(update={"precision": precision})
-    given = _recipe_options(kind, recipe, recorded, folder)
     plan = build(kind, source, given, options.seed, device)
     steps, minutes = _budget(options, run, recorded, plan)
     horizon = run.get("horizon") or (recorded["horizon"] if recorded else steps or plan.steps)

@@ -278,9 +278,9 @@ def poisoned(term):
 @pytest.mark.parametrize(
     ("term", "what"),
     [
-        (lambda w: w * torch.inf, "'m/bad' is not finite at step 1"),
-        (lambda w: (w - w.detach()) / 0.0, "'m/bad' is not finite at step 1"),
-        (lambda w: (w * 0).sqrt(), "'p/gradient' is not finite at step 1"),  # 0, whose slope is 0 · ∞
+        (lambda w: w * torch.inf, "'m/bad' of p is not finite at step 1"),
+        (lambda w: (w - w.detach()) / 0.0, "'m/bad' of p is not finite at step 1"),
+        (lambda w: (w * 0).sqrt(), "'p/gradient' of p is not finite at step 1"),  # 0, whose slope is 0 · ∞
     ],
 )
 def test_nothing_is_touched_by_a_round_that_is_not_finite(term, what):
@@ -583,7 +583,7 @@ def test_a_closed_form_move_stops_at_what_is_not_finite_before_it_applies_it():
         apply=lambda sums: {"x": module.w.copy_(sums["x"])},
     )
     game = Game([Player(name="p", module=module)], [move])
-    with pytest.raises(NonFinite, match="'fit/x' is not finite at step 0"):
+    with pytest.raises(NonFinite, match="'fit/x' of p is not finite at step 0"):
         play(game, batches=lambda k: batch(float("nan"), pass_end=True))
     assert close(module.w, 4.0)
 

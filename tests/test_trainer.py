@@ -234,7 +234,7 @@ def test_a_nan_rolls_back_and_tries_again_with_other_noise(
     fail_at(monkeypatch, step=8, attempts=2)
     train("gan", out=tmp_path / "run", steps=12, **{**TINY, "quiet": False})
     said = capfd.readouterr().err
-    assert "'generate/fool' is not finite at step 8: back to step 5, attempt 1" in said
+    assert "'generate/fool' of generator is not finite at step 8: back to step 5, attempt 1" in said
     assert [(event["event"], event["from"]) for event in events(tmp_path / "run")] == [
         ("start", 0),
         ("rollback", 5),
