@@ -79,7 +79,7 @@ class RunFolder:
                 import fcntl
 
                 try:
-                    fcntl.flock(file, fcntl.LOCK_EX | fcntl.LOCK_NB)
+                    fcntl.lockf(file, fcntl.LOCK_EX | fcntl.LOCK_NB)  # unlike flock, not inherited by data workers
                 except OSError:
                     raise UserError(
                         f"another process is training in {self.path}: wait, or choose another --out"

@@ -174,13 +174,17 @@ def test_a_folder_of_other_things_and_a_file_are_refused(tmp_path: Path) -> None
 
 @pytest.mark.skipif(os.name != "posix", reason="locks are POSIX's")
 def test_two_processes_do_not_train_in_one_folder(tmp_path: Path) -> None:
-    import fcntl
-
     train("gan", out=tmp_path / "run", steps=2, **TINY)
-    with (tmp_path / "run" / "run.lock").open("w") as file:
-        fcntl.flock(file, fcntl.LOCK_EX)
+    hold = "import fcntl, sys; f = open(sys.argv[1], 'w'); fcntl.lockf(f, fcntl.LOCK_EX); print('held', flush=True)"
+    hold += "; input()"
+    words = [sys.executable, "-c", hold, str(tmp_path / "run" / "run.lock")]
+    with subprocess.Popen(words, stdin=subprocess.PIPE, stdout=subprocess.PIPE, text=True) as other:
+        assert other.stdout is not None
+        assert other.stdout.readline() == "held\n"
         with pytest.raises(UserError, match="another process"):
             train("gan", out=tmp_path / "run", steps=4, **TINY)
+        other.kill()
+    assert train("gan", out=tmp_path / "run", steps=4, **TINY).step == 4
 
 
 # Damage
@@ -311,6 +315,7 @@ def test_out_of_memory_says_what_fits(tmp_path: Path, monkeypatch: pytest.Monkey
 
 def launch(folder: Path, *more: str) -> subprocess.Popen[str]:
     words = ["train", "gan", "--data", "digits", "--out", str(folder), "--checkpoint-every", "20", "--log-every", "1"]
+    words += ["--stream", "--workers", "1"]  # a worker outlives its killed parent for some seconds
     environment = {**os.environ, "OMP_NUM_THREADS": "1"}
     command = [sys.executable, "-m", "simulacra", *words, *more]
     return subprocess.Popen(command, stderr=subprocess.PIPE, text=True, env=environment)
