@@ -8,6 +8,7 @@ it later, and then the hash tells.
 import hashlib
 import json
 import os
+import re
 import shutil
 from collections.abc import Callable, Mapping
 from pathlib import Path
@@ -69,6 +70,7 @@ def restore(tensors: Mapping[str, Tensor], players: Mapping[str, Player], game: 
     game.statistics.clear()
     for path, value in _under(tensors, "statistics/").items():
         move, name = path.split("/", 1)
+        value = value.to(next(p.device for player in players.values() for p in player.parameters))
         game.statistics.setdefault(move, {})[name] = value if table.rank == 0 else torch.zeros_like(value)
 
 
@@ -97,7 +99,8 @@ def write(folder: Path, step: int, tensors: Mapping[str, Tensor], facts: Mapping
     shutil.rmtree(beside, ignore_errors=True)
     beside.mkdir()
     content = save(dict(tensors))
-    facts = {"format": FORMAT, "step": step, "sha256": hashlib.sha256(content).hexdigest(), **facts}
+    facts = {"format": FORMAT, "step": step, **facts}
+    facts["sha256"] = _hash(content, facts)
     write_durably(beside / "tensors.safetensors", content)
     write_durably(beside / "meta.json", json.dumps(facts, indent=1).encode())
     shutil.rmtree(place, ignore_errors=True)
@@ -128,7 +131,18 @@ def sync_folder(folder: Path) -> None:
 
 def listed(folder: Path) -> list[Path]:
     """The checkpoints in `folder`, oldest first."""
-    return sorted(folder.glob("step-*")) if folder.is_dir() else []
+    found = folder.iterdir() if folder.is_dir() else []
+    return sorted((path for path in found if re.fullmatch(r"step-\d{8,}", path.name)), key=step_of)
+
+
+def step_of(path: Path) -> int:
+    """The step of a checkpoint, by its name."""
+    return int(path.name.removeprefix("step-"))
+
+
+def _hash(content: bytes, facts: Mapping[str, Any]) -> str:
+    """Of the tensors and the facts together."""
+    return hashlib.sha256(content + json.dumps(facts, sort_keys=True).encode()).hexdigest()
 
 
 def read(path: Path) -> Checkpoint:
@@ -140,7 +154,7 @@ def read(path: Path) -> Checkpoint:
             raise UserError(
                 f"checkpoint {path} has format {facts['format']}, newer than this version's {FORMAT}: upgrade"
             )
-        if hashlib.sha256(content).hexdigest() != facts["sha256"]:
+        if facts.pop("sha256") != _hash(content, facts):
             raise MachineError(f"checkpoint {path} is damaged: its contents do not match their hash")
         return Checkpoint(load(content), facts)
     except (OSError, ValueError, KeyError, TypeError, SafetensorError) as error:
@@ -165,5 +179,5 @@ def newest(folder: Path, say: Callable[[str], None]) -> Checkpoint | None:
 def drop_after(folder: Path, step: int) -> None:
     """Remove checkpoints past `step`: damaged ones that were passed over."""
     for path in listed(folder):
-        if int(path.name.removeprefix("step-")) > step:
+        if step_of(path) > step:
             shutil.rmtree(path)

@@ -38,6 +38,8 @@ def main() -> None:
     except (typer.Abort, KeyboardInterrupt):
         _fail("interrupted", 130)
     except Exception as error:
+        if _memory_ran_out(error):
+            _fail("out of memory: ask for less at a time, or for something smaller", 1)
         _fail(_usage(error), 2)
     else:
         sys.exit(code or 0)
@@ -49,6 +51,15 @@ def _usage(error: Exception) -> str:
     if said is None:
         raise error
     return " ".join(said().split()) + " (see --help)"
+
+
+def _memory_ran_out(error: Exception) -> bool:
+    """Whether it did, without importing torch to find out."""
+    if "torch" not in sys.modules:
+        return isinstance(error, MemoryError)
+    from simulacra.memory import is_out_of_memory
+
+    return is_out_of_memory(error)
 
 
 def _fail(line: str, code: int) -> None:
@@ -156,7 +167,7 @@ def _optional(kind: Any) -> Any:
 
 def _help(field: Any) -> str:
     default = field.default
-    return field.description if default is None or default is False else f"{field.description} [{default}]"
+    return field.description if default is None or default is False else f"{field.description} (default: {default})"
 
 
 def _with_run_options(command: Callable[..., None]) -> Callable[..., None]:
@@ -176,11 +187,11 @@ def train(
     data: Annotated[
         str | None,
         typer.Option(
-            help="digits, mnist, ..., folder:PATH, zip:PATH, npz:PATH, hf:OWNER/NAME, ring, grid [the recipe's]"
+            help="digits, mnist, ..., folder:PATH, zip:PATH, npz:PATH, hf:OWNER/NAME, ring, grid (default: recipe's)"
         ),
     ] = None,
     out: Annotated[
-        Path | None, typer.Option(help="folder of the run [runs/RECIPE-DATA]; an old one is continued")
+        Path | None, typer.Option(help="folder of the run (default: runs/RECIPE-DATA); an old one is continued")
     ] = None,
     origin: Annotated[str | None, typer.Option("--from", help="run or artifact to take matching weights from")] = None,
     dry_run: Annotated[bool, typer.Option("--dry-run", help="print the resolved recipe and stop")] = False,
@@ -193,16 +204,15 @@ def train(
     """
     own = _pairs(context.args)
     out = out or Path("runs") / f"{recipe}-{_slug(data or _default_data(recipe))}"
-    if dry_run:
-        from simulacra.session import settle
+    from simulacra.session import settle
 
-        session = settle(recipe, out=out, data=data, run=_given(run), recipe=own)
+    session = settle(recipe, out=out, data=data, origin=origin, run=_given(run), recipe=own)
+    if dry_run:
         print(json.dumps(session.record, indent=1))
         return
-    from simulacra.trainer import train as play
+    from simulacra.trainer import play
 
-    options = _given(run) | {name.replace(".", "__"): value for name, value in own.items()}
-    result = play(recipe, out=out, data=data, origin=origin, **options)
+    result = play(session)
     if as_json and int(os.environ.get("RANK", "0")) == 0:
         facts = {"run": str(result.folder), "step": result.step, "seconds": result.seconds, "terms": dict(result.terms)}
         print(json.dumps(facts | {"interrupted": result.interrupted}))
@@ -253,8 +263,8 @@ def unknown_or_valueless(name: str) -> UserError:
 def sample(
     run: Annotated[str, typer.Argument(help="a run, an artifact, or a hub id OWNER/NAME")],
     n: Annotated[int, typer.Option("-n", "--number", min=1, help="how many")] = 64,
-    seed: Annotated[int, typer.Option(min=0, help="which samples: the same seed gives the same ones")] = 0,
-    out: Annotated[Path, typer.Option(help="X.png: a grid; X/: a folder of PNGs; X.npz: arrays")] = Path("samples.png"),
+    seed: Annotated[int, typer.Option(min=0, max=2**62 - 1, help="which samples: equal seeds give equal ones")] = 0,
+    out: Annotated[str, typer.Option(help="X.png: a grid; X/: a folder of PNGs; X.npz: arrays")] = "samples.png",
     device: Annotated[str, typer.Option(help="auto, cpu, cuda, mps")] = "auto",
 ) -> None:
     """Draw samples from a trained model. Needs neither the data nor the options it was trained with."""

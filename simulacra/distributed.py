@@ -85,6 +85,20 @@ def gather_rows(table: Table, rows: Tensor) -> Tensor:
     return torch.cat(parts)
 
 
+def barrier(table: Table) -> None:
+    """Wait until every rank is here."""
+    any_rank(table, False)
+
+
+def agreed(table: Table, value: float) -> float:
+    """The mean of `value` over ranks, which all ranks get: for what each measures for itself."""
+    if table.size == 1:
+        return value
+    joint = torch.tensor([value], device="cuda" if dist.get_backend() == "nccl" else "cpu")
+    table.mean([joint])
+    return joint.item()
+
+
 def any_rank(table: Table, flag: bool) -> bool:
     """Whether `flag` holds on any rank: how ranks agree on stopping."""
     if table.size == 1:

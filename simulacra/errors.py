@@ -16,6 +16,6 @@ def unknown(kind: str, name: str, known: Iterable[str]) -> UserError:
     """The error for a name that is not known, with the nearest known one suggested."""
     known = sorted(known)
     name = " ".join(name.split())
-    near = get_close_matches(name, known, n=1, cutoff=0.5)
+    near = get_close_matches(name, known, n=1, cutoff=0.6)
     hint = f"did you mean '{near[0]}'?" if near else f"known: {', '.join(known)}"
     return UserError(f"unknown {kind} '{name}': {hint}")

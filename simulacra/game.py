@@ -75,6 +75,19 @@ class Move:
     every: int = 1
     gain: float | None = None
 
+    def __post_init__(self) -> None:
+        if self.times < 1 or self.every < 1:
+            raise ValueError(f"move '{self.name}': `times` and `every` are at least 1")
+        if isinstance(self.cost, Mapping) != (self.forward is not None):
+            raise ValueError(f"move '{self.name}': a cost for each player takes a `forward`, one for all takes none")
+        if isinstance(self.cost, Mapping) and set(self.cost) != set(self.players):
+            raise ValueError(f"move '{self.name}': costs for {sorted(self.cost)}, players {sorted(self.players)}")
+
+    @property
+    def weight(self) -> float:
+        """What its cost is multiplied by."""
+        return self.every if self.gain is None else self.gain
+
     def costs(self, batch: Rows, at: At) -> Iterator[tuple[Sequence[str], str, Terms]]:
         """Each cost as (the players who descend it, a prefix for its terms' names, its terms)."""
         if self.forward is None:
@@ -329,6 +342,10 @@ class Stage:
     steps: int
     view: Callable[[Any], Any] = lambda batch: batch
     full_passes: bool = False
+
+    def __post_init__(self) -> None:
+        if not self.full_passes and any(not round_.descends for round_ in self.game.rounds):
+            raise ValueError(f"stage '{self.name}' plays closed-form moves, which are applied after `full_passes`")
 
 
 def _require_grad(parameters: Iterable[nn.Parameter], on: bool) -> None:

@@ -93,8 +93,8 @@ class Events:
 class Progress(Protocol):
     """Shows how far a run is."""
 
-    def show(self, step: int, images_per_second: float, terms: Mapping[str, float]) -> None:
-        """The step reached, the speed, and the newest terms."""
+    def show(self, step: int, images_per_second: float, seconds_left: float, terms: Mapping[str, float]) -> None:
+        """The step reached, the speed, the time left, and the newest terms."""
         ...
 
     def say(self, text: str) -> None:
@@ -109,7 +109,7 @@ class Progress(Protocol):
 class Silent:
     """Progress for nobody: the other ranks, and runs that are told to be quiet."""
 
-    def show(self, step: int, images_per_second: float, terms: Mapping[str, float]) -> None:
+    def show(self, step: int, images_per_second: float, seconds_left: float, terms: Mapping[str, float]) -> None:
         """Nothing."""
 
     def say(self, text: str) -> None:
@@ -120,27 +120,19 @@ class Silent:
 
 
 class Plain:
-    """Progress for a pipe: a line every few seconds."""
+    """Progress for a pipe: a line every few seconds. `total` steps, or None under a time budget."""
 
-    def __init__(self, total: int, every_seconds: float = 5.0) -> None:
+    def __init__(self, total: int | None, every_seconds: float = 5.0) -> None:
         self.total, self.every, self._last = total, every_seconds, 0.0
-        self._started: tuple[float, int] | None = None
 
-    def show(self, step: int, images_per_second: float, terms: Mapping[str, float]) -> None:
+    def show(self, step: int, images_per_second: float, seconds_left: float, terms: Mapping[str, float]) -> None:
         """A line, if the last one is old enough or this is the end."""
         now = time.monotonic()
-        self._started = self._started or (now, step)
         if now - self._last < self.every and step != self.total:
             return
         self._last = now
-        self.say(
-            f"step {step}/{self.total}  {images_per_second:,.0f} images/s  ETA {self._eta(now, step)}  {_short(terms)}"
-        )
-
-    def _eta(self, now: float, step: int) -> str:
-        assert self._started is not None
-        since, first = self._started
-        return clock_face(max(self.total - step, 0) * (now - since) / (step - first)) if step > first else "?"
+        left = clock_face(seconds_left)
+        self.say(f"step {_of(step, self.total)}  {images_per_second:,.0f} images/s  ETA {left}  {_short(terms)}")
 
     def say(self, text: str) -> None:
         """One line to stderr."""
@@ -151,27 +143,33 @@ class Plain:
 
 
 class Live:
-    """Progress for a terminal: one line that keeps changing."""
+    """Progress for a terminal: a line with bar, step, speed and time left, and the terms as far as there is room."""
 
-    def __init__(self, total: int, title: str, start: int) -> None:
+    def __init__(self, total: int | None, title: str, start: int) -> None:
         from rich.console import Console
-        from rich.progress import BarColumn, MofNCompleteColumn, TextColumn, TimeRemainingColumn
+        from rich.progress import BarColumn, TextColumn
         from rich.progress import Progress as Bar
+        from rich.table import Column
 
+        def text(field: str, room: Column) -> TextColumn:
+            return TextColumn(f"{{task.fields[{field}]}}", markup=False, table_column=room)
+
+        fixed = Column(no_wrap=True)
         columns = (
-            TextColumn("{task.description}"),
-            BarColumn(bar_width=24),
-            MofNCompleteColumn(),
-            TimeRemainingColumn(),
-            TextColumn("{task.fields[speed]} images/s  {task.fields[terms]}"),
+            TextColumn("{task.description}", table_column=fixed),
+            BarColumn(bar_width=10, table_column=fixed),
+            text("facts", fixed),
+            text("terms", Column(no_wrap=True, overflow="ellipsis", ratio=1)),
         )
-        self._bar = Bar(*columns, console=Console(stderr=True), refresh_per_second=4)
-        self._task = self._bar.add_task(title, total=total, completed=start, speed="-", terms="")
+        self.total = total
+        self._bar = Bar(*columns, console=Console(stderr=True), refresh_per_second=4, expand=True)
+        self._task = self._bar.add_task(title, total=total, completed=start, facts="", terms="")
         self._bar.start()
 
-    def show(self, step: int, images_per_second: float, terms: Mapping[str, float]) -> None:
+    def show(self, step: int, images_per_second: float, seconds_left: float, terms: Mapping[str, float]) -> None:
         """Move the bar."""
-        self._bar.update(self._task, completed=step, speed=f"{images_per_second:,.0f}", terms=_short(terms))
+        facts = f"{_of(step, self.total)}  {images_per_second:,.0f} images/s  ETA {clock_face(seconds_left)}"
+        self._bar.update(self._task, completed=step, facts=facts, terms=_short(terms))
 
     def say(self, text: str) -> None:
         """One line above the bar."""
@@ -180,6 +178,10 @@ class Live:
     def close(self) -> None:
         """Stop the bar."""
         self._bar.stop()
+
+
+def _of(step: int, total: int | None) -> str:
+    return str(step) if total is None else f"{step}/{total}"
 
 
 def _short(terms: Mapping[str, float]) -> str:
@@ -195,7 +197,7 @@ def clock_face(seconds: float) -> str:
     return f"{hours}:{minutes:02d}:{seconds:02d}" if hours else f"{minutes}:{seconds:02d}"
 
 
-def progress(total: int, title: str, start: int, quiet: bool) -> Progress:
+def progress(total: int | None, title: str, start: int, quiet: bool) -> Progress:
     """The progress display that suits where stderr goes."""
     if quiet:
         return Silent()

@@ -182,21 +182,20 @@ class Play:
         self.terms = {}
         self.game.take_gradients(self.names)  # what an exception may have left
         for number, move in self.moves:
-            gain = move.every if move.gain is None else move.gain
             for batch, at, share in self.turn.parts(number):
                 with self.game.moving(move.players):
-                    self._descend(move, batch, at, share, gain)
+                    self._descend(move, batch, at, share)
         gradients = self.game.take_gradients(self.names)
         self._join(gradients, [*self.terms.values()])
         return gradients
 
-    def _descend(self, move: "Move", batch: Rows, at: At, share: float, gain: float) -> None:
+    def _descend(self, move: "Move", batch: Rows, at: At, share: float) -> None:
         """Add the gradient of `move`'s cost on one micro-batch to its players' `.grad`."""
         costs = self._costs(move, batch, at)
         for k, (names, prefix, terms) in enumerate(costs):
             if not terms:
                 raise ValueError(f"the cost of move '{move.name}' has no terms")
-            total = torch.stack([*terms.values()]).sum() * (gain * share)
+            total = torch.stack([*terms.values()]).sum() * (move.weight * share)
             if not total.requires_grad:
                 raise ValueError(f"the cost of move '{move.name}' does not depend on {', '.join(names)}")
             total.backward(inputs=self.game.parameters(names), retain_graph=k + 1 < len(costs))
@@ -218,12 +217,11 @@ class Play:
         """Jᵀv, J the Jacobian of `gradients` by the parameters of all moving players: ∇½‖v‖² where v is the gradient
         itself (Mescheder et al. 2017, eq. 10), exact over micro-batches and ranks."""
         for number, move in self.moves:
-            gain = move.every if move.gain is None else move.gain
             for batch, at, share in self.turn.parts(number):
                 with self.game.moving(self.names), held(*(self.game.players[n].module for n in self.names)):
                     costs = self._costs(move, batch, at)
                     for k, (names, _, terms) in enumerate(costs):
-                        total = torch.stack([*terms.values()]).sum() * (gain * share)
+                        total = torch.stack([*terms.values()]).sum() * (move.weight * share)
                         self._pull(names, total, v, last=k + 1 == len(costs))
         result = self.game.take_gradients(self.names)
         self._join(result, [])

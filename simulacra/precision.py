@@ -23,6 +23,8 @@ def choose_device(wish: str) -> torch.device:
         wish = f"cuda:{os.environ.get('LOCAL_RANK', 0)}"
     try:
         device = torch.device(wish)
+        if device.type not in ("cpu", "cuda", "mps"):
+            raise RuntimeError(f"training on {device.type} is not supported")
         torch.empty(0, device=device)
     except (RuntimeError, AssertionError):
         raise UserError(f"device '{wish}' is not available here: try --device cpu") from None

@@ -11,10 +11,50 @@ from importlib.metadata import PackageNotFoundError, version
 from pathlib import Path
 from typing import Any
 
+from pydantic import Field
+
 from simulacra import __version__
+from simulacra.config import Config
 from simulacra.errors import MachineError, UserError
 
 FORMAT = 1
+
+
+class DataRecord(Config):
+    """The data of a run, in its record."""
+
+    word: str
+    split: str
+    rows: int
+    spec: dict[str, Any]
+    summary: str
+    fingerprint: str
+    in_memory: bool
+
+
+class BudgetRecord(Config):
+    """The budget of a run: one of the two."""
+
+    steps: int | None
+    minutes: float | None
+
+
+class Record(Config):
+    """What `recipe.json` holds."""
+
+    format: int
+    simulacra: str
+    recipe: str
+    options: dict[str, Any]
+    data: DataRecord
+    run: dict[str, Any]
+    budget: BudgetRecord
+    horizon: int
+    horizon_minutes: float | None
+    origin: str | None = Field(alias="from")
+    device: str
+    channels_last: list[str]
+    ended: dict[str, Any] | None = None
 
 
 @dataclass(frozen=True)
@@ -43,13 +83,14 @@ class RunFolder:
         if not path.exists():
             return None
         try:
-            record = json.loads(path.read_text())
-            newer = record["format"] > FORMAT
-        except (ValueError, KeyError, TypeError) as error:
+            content = json.loads(path.read_text())
+        except (OSError, ValueError) as error:
             raise UserError(f"{path} is not a run's record ({error}): choose another --out") from None
-        if newer:
-            raise UserError(f"{path} has format {record['format']}, newer than this version's {FORMAT}: upgrade")
-        return record
+        if not isinstance(content, dict):
+            raise UserError(f"{path} is not a run's record: choose another --out")
+        if isinstance(content.get("format"), int) and content["format"] > FORMAT:
+            raise UserError(f"{path} has format {content['format']}, newer than this version's {FORMAT}: upgrade")
+        return Record.read(content, str(path)).model_dump()
 
     def write(self, name: str, content: Mapping[str, Any]) -> None:
         """Write a JSON file in one piece."""
@@ -63,7 +104,7 @@ class RunFolder:
         if self.path.is_file():
             raise UserError(f"--out {self.path} is a file: name a folder")
         inside = {entry.name for entry in self.path.iterdir()} if self.path.is_dir() else set()
-        if inside - {"run.lock"} and "recipe.json" not in inside:
+        if inside - {"run.lock", ".recipe.json.partial"} and "recipe.json" not in inside:
             raise UserError(f"--out {self.path} holds other things than a run: name a new or an empty folder")
         try:
             self.path.mkdir(parents=True, exist_ok=True)

@@ -36,6 +36,7 @@ class Session:
     timeline: Timeline
     steps: int | None
     minutes: float | None
+    horizon_minutes: float | None
 
     @property
     def horizon(self) -> int:
@@ -76,10 +77,12 @@ def settle(
     plan = build(kind, source, given, options.seed, device)
     steps, minutes = _budget(options, run, recorded, plan)
     horizon = run.get("horizon") or (recorded["horizon"] if recorded else steps or plan.steps)
+    in_time = None if run.get("horizon") else recorded["horizon_minutes"] if recorded else minutes
     if origin and recorded:
-        _same("from", str(origin), recorded["from"], folder)
-    origin = recorded["from"] if recorded else origin and str(origin)
-    record = _record(kind, source, options, plan, {"steps": steps, "minutes": minutes}, horizon) | {"from": origin}
+        _same("from", str(origin), recorded["origin"], folder)
+    origin = recorded["origin"] if recorded else origin and str(origin)
+    record = _record(kind, source, options, plan, {"steps": steps, "minutes": minutes})
+    record |= {"horizon": horizon, "horizon_minutes": in_time, "from": origin, "device": str(device)}
     return Session(
         folder=folder,
         recipe=kind,
@@ -92,6 +95,7 @@ def settle(
         timeline=Timeline([stage.steps for stage in plan.stages], horizon),
         steps=steps,
         minutes=minutes,
+        horizon_minutes=in_time,
     )
 
 
@@ -120,8 +124,8 @@ def _run_options(given: Mapping[str, Any], recorded: Mapping[str, Any] | None, f
         return options
     for name in FIXED:
         if name in given and given[name] != "auto":
-            _same(name, given[name], recorded["run"][name], folder)
-    return RunOptions.read({**given, **{name: recorded["run"][name] for name in FIXED}}, "run")
+            _same(name, given[name], recorded["run"].get(name, RunOptions.model_fields[name].default), folder)
+    return RunOptions.read({**given, **recorded["run"]}, f"{folder.path / 'recipe.json'}")
 
 
 def _recipe_options(
@@ -155,8 +159,8 @@ def _get(options: Config, dotted: str) -> Any:
 def _same(name: str, asked: Any, recorded: Any, folder: RunFolder) -> None:
     if asked != recorded:
         raise UserError(
-            f"{name} is {recorded!r} in {folder.path} and {asked!r} was asked for: "
-            f"leave it as it was, or choose another --out"
+            f"{name} is {'not set' if recorded is None else repr(recorded)} in {folder.path} and {asked!r} was asked "
+            f"for: leave it as it was, or choose another --out"
         )
 
 
@@ -195,9 +199,7 @@ def _budget(
     return plan.steps, None
 
 
-def _record(
-    kind: Recipe, source: Source, options: RunOptions, plan: Plan, budget: dict[str, Any], horizon: int
-) -> dict[str, Any]:
+def _record(kind: Recipe, source: Source, options: RunOptions, plan: Plan, budget: dict[str, Any]) -> dict[str, Any]:
     return {
         "format": FORMAT,
         "simulacra": __version__,
@@ -210,8 +212,9 @@ def _record(
             "spec": source.spec.as_dict(),
             "summary": source.summary,
             "fingerprint": source.fingerprint,
+            "in_memory": source.in_memory,
         },
+        "channels_last": [name for name, player in plan.players.items() if has_convolutions(player.module)],
         "run": {name: getattr(options, name) for name in FIXED},
         "budget": budget,
-        "horizon": horizon,
     }

@@ -4,7 +4,7 @@ import errno
 import os
 import time
 from collections.abc import Iterator, Mapping
-from contextlib import contextmanager, suppress
+from contextlib import contextmanager, nullcontext, suppress
 from pathlib import Path
 from typing import Any, NamedTuple
 
@@ -13,7 +13,7 @@ import torch
 from simulacra import artifact, checkpoint, images
 from simulacra.capabilities import Reconstructs, Samples
 from simulacra.data import Feed
-from simulacra.distributed import Ranks, any_rank, broadcast, launched, process_group
+from simulacra.distributed import Ranks, agreed, any_rank, barrier, broadcast, launched, process_group
 from simulacra.ema import judged
 from simulacra.errors import MachineError, UserError
 from simulacra.game import Clock, NonFinite, Stage, Table
@@ -53,8 +53,17 @@ def train(
     """
     run = {name: value for name, value in options.items() if name in RunOptions.model_fields}
     own = {name.replace("__", "."): value for name, value in options.items() if name not in run}
-    session = settle(recipe, out=out, data=data, origin=origin, run=run, recipe=own)
-    with process_group(session.device), watched() as interruption, _machine_errors(session):
+    return play(settle(recipe, out=out, data=data, origin=origin, run=run, recipe=own))
+
+
+def play(session: Session) -> Run:
+    """Train as `session` says. Raises as `train` does."""
+    with (
+        process_group(session.device),
+        watched() as interruption,
+        _machine_errors(session),
+        _torch_settings(session.options.deterministic),
+    ):
         trainer = Trainer(session, interruption)
         try:
             return trainer.run()
@@ -80,6 +89,9 @@ class Trainer:
         self._feed: tuple[int, Feed] | None = None
         self._began = 0.0
         self._marked = (0.0, 0)  # when and at which step the speed was last taken
+        self._saved = 0.0  # seconds of training at the last checkpoint
+        self._model_at = 0  # the step of the artifact
+        self._pending: dict[str, float] = {}  # the newest value of every term since the last line of the log
 
     @property
     def leads(self) -> bool:
@@ -91,9 +103,8 @@ class Trainer:
         self._check_ranks()
         if self.leads:
             self.folder.prepare()
-        any_rank(self.table, False)
-        with self.folder.locked() if self.leads else _nothing():
-            torch.use_deterministic_algorithms(self.options.deterministic)
+        barrier(self.table)
+        with self.folder.locked() if self.leads else nullcontext():
             self._start()
             try:
                 self._play()
@@ -108,13 +119,13 @@ class Trainer:
         """Means over ranks are means over rows only where every rank has as many."""
         batch, ranks = self.plan.batch, self.table.size
         if batch % ranks and any(stage.game.optimizers for stage in self.plan.stages):
-            raise UserError(
-                f"a batch of {batch} cannot be dealt evenly to {ranks} processes: give --batch {batch // ranks * ranks}"
-            )
+            even = max(batch // ranks, 1) * ranks
+            raise UserError(f"a batch of {batch} cannot be dealt evenly to {ranks} processes: give --batch {even}")
 
     def _start(self) -> None:
         lines: list[str] = []
         found = checkpoint.newest(self.folder.checkpoints, lines.append)
+        self.attempt = max((line.get("attempt", 0) for line in self.log.lines()), default=0)
         if self.table.size > 1:
             broadcast([player.module for player in self.plan.players.values()])
         for each in self.plan.stages:
@@ -139,17 +150,19 @@ class Trainer:
         plan = self.plan
         sizes = ", ".join(f"{n} {sum(p.numel() for p in x.parameters):,}" for n, x in plan.players.items())
         yield f"{self.session.recipe.name} on {self.session.source.summary}"
-        if self.session.goal > self.session.horizon:
+        if self.session.goal > self.session.horizon and not self.session.horizon_minutes:
             yield f"schedules ended at step {self.session.horizon}; --horizon {self.session.goal} would stretch them"
         yield f"parameters: {sizes}; batch {plan.batch}; {self.session.precision} on {self.session.device}"
 
     def _show_progress(self) -> None:
         quiet = self.options.quiet or not self.leads
-        self.progress = progress(self.session.goal, self.session.recipe.name, self.step, quiet)
+        self.progress = progress(self.session.steps, self.session.recipe.name, self.step, quiet)
 
     def _take_over(self, found: checkpoint.Checkpoint) -> None:
         """Be where a checkpoint was."""
         facts = found.facts
+        if not {"stage", "attempt", "seconds", "pending"} <= set(facts):
+            raise UserError(f"the checkpoint in {self.folder.path} is not of a run: choose another --out")
         for each in self.plan.stages:
             each.game.reset(self.table)
         stage = self.plan.stages[facts["stage"]]
@@ -162,7 +175,9 @@ class Trainer:
         except (RuntimeError, KeyError, IndexError, ValueError) as error:
             reason = str(error).splitlines()[0]
             raise UserError(f"the checkpoint in {self.folder.path} is not of this run ({reason})") from None
-        self.step, self.attempt, self.elapsed = facts["step"], max(self.attempt, facts["attempt"]), facts["seconds"]
+        self.step, self.attempt = facts["step"], max(self.attempt, facts["attempt"])
+        self.elapsed = self._saved = facts["seconds"]
+        self._pending = dict(facts["pending"])
 
     def _restart_log(self, event: str, **facts: Any) -> None:
         """Cut log and events back to this step and say why."""
@@ -176,8 +191,6 @@ class Trainer:
         options = self.options
         self._began = time.monotonic() - self.elapsed
         self._marked = (time.monotonic(), self.step)
-        checkpoint_every = options.checkpoint_every or max(self.session.goal // 10, 1)
-        preview_every = options.preview_every or max(self.session.goal // 10, 1)
         while not self._is_over():
             try:
                 self.terms = self._step()
@@ -185,14 +198,21 @@ class Trainer:
                 self._roll_back(error)
                 continue
             self.step += 1
+            self._pending |= self.terms
             self.elapsed = time.monotonic() - self._began
             if self.step % options.log_every == 0 or self.step == self.session.steps:
                 self._tell()
-            if self.step % preview_every == 0:
+            if self._is_due(options.preview_every):
                 self._preview()
-            if self.step % checkpoint_every == 0:
+            if self._is_due(options.checkpoint_every):
                 self._save()
                 self.tries = 0
+
+    def _is_due(self, every: int | None) -> bool:
+        """Every so many steps where that was asked for, else ten times over the budget, in its unit."""
+        if every or self.session.minutes is None:
+            return self.step % (every or max(self.session.horizon // 10, 1)) == 0
+        return any_rank(self.table, self.elapsed - self._saved >= 6.0 * self.session.minutes)
 
     def _is_over(self) -> bool:
         steps, minutes = self.session.steps, self.session.minutes
@@ -201,6 +221,8 @@ class Trainer:
 
     def _step(self, table: Table | None = None) -> dict[str, float]:
         number, local, share = self.session.timeline.at(self.step)
+        if self.session.horizon_minutes:  # schedules run over time; ranks go by the same clock
+            share = agreed(self.table, min(self.elapsed / (60.0 * self.session.horizon_minutes), 1.0))
         stage = self.plan.stages[number]
         feed, first = self._feed_of(number, stage), local * stage.game.batches_per_step
         clock = Clock(self.options.seed, number, local, self.attempt, share)
@@ -243,10 +265,18 @@ class Trainer:
         images_seen = (self.step - before) * self.plan.batch * self._stage.game.batches_per_step
         speed = images_seen / max(now - then, 1e-9)
         self._marked = (now, self.step)
-        line = {"step": self.step, "time": time.time(), "images_per_second": round(speed, 1), **self.terms}
+        line = {"step": self.step, "time": time.time(), "images_per_second": round(speed, 1), **self._pending}
+        self._pending = {}
         self.log.write(line)
         self.events.add(line)
-        self.progress.show(self.step, speed, self.terms)
+        self.progress.show(self.step, speed, self._seconds_left(speed), self.terms)
+
+    def _seconds_left(self, speed: float) -> float:
+        """By the time budget, or at the present speed in images per second."""
+        if self.session.minutes is not None:
+            return max(60.0 * self.session.minutes - self.elapsed, 0.0)
+        images_left = (self.session.goal - self.step) * self.plan.batch * self._stage.game.batches_per_step
+        return max(images_left, 0) / max(speed, 1e-9)
 
     @property
     def _stage(self) -> Stage:
@@ -288,9 +318,10 @@ class Trainer:
         """A checkpoint, and the artifact as of it."""
         stage = self.session.timeline.at(self.step).stage
         tensors = checkpoint.collect(self.plan.players, self.plan.stages[stage].game, self.table)
+        self._saved = self.elapsed
         if not self.leads:
             return
-        facts = {"stage": stage, "attempt": self.attempt, "seconds": self.elapsed}
+        facts = {"stage": stage, "attempt": self.attempt, "seconds": self.elapsed, "pending": self._pending}
         checkpoint.write(self.folder.checkpoints, self.step, tensors, facts, self.options.keep)
         if self.step:
             self._save_model()
@@ -310,6 +341,7 @@ class Trainer:
                 training=others if self.options.with_training else None,
                 samples=samples,
             )
+        self._model_at = self.step
 
     def _card(self, weights: str) -> dict[str, Any]:
         source, recipe = self.session.source, self.session.recipe
@@ -324,14 +356,15 @@ class Trainer:
         }
 
     def _finish(self) -> Run:
-        saved = checkpoint.listed(self.folder.checkpoints)
-        if not saved or saved[-1].name != f"step-{self.step:08d}":
+        if self._last() != self.step:
             self._save()
+        if self.leads and self._model_at != self.step:  # a kill may have come between checkpoint and artifact
+            self._save_model()
         if self.leads:
             ended = {"step": self.step, "seconds": round(self.elapsed, 1), "signal": self.interruption.number}
             self.folder.write("recipe.json", self.session.record | {"ended": ended})
             self._say(f"at step {self.step} after {clock_face(self.elapsed)}; model in {self.folder.model}")
-        any_rank(self.table, False)  # the others wait for the leader's artifact
+        barrier(self.table)  # the others wait for the leader's artifact
         model = artifact.load(self.folder.model) if self.step else self.plan.model
         return Run(self.folder.path, self.step, self.elapsed, self.terms, model, self.interruption.number)
 
@@ -344,10 +377,7 @@ class Trainer:
         self.attempt += 1
         failed = self.step
         if self.tries > self.options.retries:
-            raise MachineError(
-                f"training diverges: {error}, after {self.options.retries} retries from step {self._last()}: "
-                f"try a lower learning rate, or --precision float32; the last checkpoint is whole"
-            )
+            self._gave_up(error)
         found = checkpoint.newest(self.folder.checkpoints, self._say)
         assert found is not None
         self._take_over(found)
@@ -357,8 +387,16 @@ class Trainer:
         if self.leads:
             self._restart_log("rollback", reason=str(error), failed_at=failed)
 
+    def _gave_up(self, error: NonFinite) -> None:
+        if self.leads:
+            self.log.write({"event": "gave up", "from": self._last(), "attempt": self.attempt, "reason": str(error)})
+        raise MachineError(
+            f"training diverges: {error}, after {self.options.retries} retries from step {self._last()}, whose "
+            f"checkpoint is whole: try a lower learning rate or --precision float32 in another --out"
+        )
+
     def _last(self) -> int:
-        return int(checkpoint.listed(self.folder.checkpoints)[-1].name.removeprefix("step-"))
+        return checkpoint.step_of(checkpoint.listed(self.folder.checkpoints)[-1])
 
     def _blame_batch(self, error: NonFinite) -> None:
         """Raise UserError naming the row, if it is the data that is not finite."""
@@ -378,7 +416,7 @@ class Trainer:
 
         number = micro_batches_that_fit(attempt, batch // self.table.size, tried)
         if number is None:
-            return "not even one row at a time fits: choose a smaller network or image size"
+            return "not even one row at a time fits: choose a smaller batch, network or image size"
         rows = f"{-(-batch // number)} of {batch} rows at a time"
         return f"--micro-batches {number} fits ({rows}), or try a smaller --batch in another --out"
 
@@ -390,8 +428,15 @@ def _shareable(word: str) -> str:
 
 
 @contextmanager
-def _nothing() -> Iterator[None]:
-    yield
+def _torch_settings(deterministic: bool) -> Iterator[None]:
+    """Inside, deterministic kernels if so; afterwards torch's random state and switches are as they were."""
+    before = torch.are_deterministic_algorithms_enabled()
+    with torch.random.fork_rng():
+        torch.use_deterministic_algorithms(deterministic or before)
+        try:
+            yield
+        finally:
+            torch.use_deterministic_algorithms(before)
 
 
 @contextmanager

@@ -111,5 +111,5 @@ def test_from_another_package(tmp_path: Path, package: Path) -> None:
     assert (record["package"], record["version"], record["model"]) == ("my-models", "0.1.0", "linear_ae")
     load = "import simulacra; print(type(simulacra.load('run')).__module__)"
     assert python(["-c", load], tmp_path, package).strip() == "my_models.model"
-    with pytest.raises(AssertionError, match=r"UserError.*pip install my-models"):
+    with pytest.raises(AssertionError, match=r"UserError.*my-models.*not installed"):
         python(["-c", load], tmp_path)

@@ -80,6 +80,34 @@ def test_sample_writes_a_grid_a_folder_and_arrays(command: Cli, run: Path, tmp_p
     assert Image.open(tmp_path / "grid.png").width > 8
 
 
+def test_a_trailing_slash_means_a_folder(command: Cli, run: Path, tmp_path: Path) -> None:
+    assert command("sample", run, "-n", 2, "--out", f"{tmp_path}/v1.0/")[0] == 0
+    assert len(list((tmp_path / "v1.0").glob("*.png"))) == 2
+
+
+def test_help_holds_the_defaults(command: Cli, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setenv("COLUMNS", "200")
+    out = command("train", "--help")[1]
+    assert "runs/RECIPE-DATA" in out
+    assert "default: auto" in out
+
+
+def test_a_dry_run_knows_where_weights_would_come_from(command: Cli, run: Path, tmp_path: Path) -> None:
+    words = ("train", "gan", "--data", "digits", "--out", tmp_path / "run", "--from", run, "--dry-run")
+    assert json.loads(command(*words)[1])["from"] == str(run)
+
+
+def test_out_of_memory_is_one_line_and_exit_1(command: Cli, run: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    def full(*_: object, **__: object) -> None:
+        raise RuntimeError("[enforce fail at alloc_cpu.cpp] DefaultCPUAllocator: can't allocate memory")
+
+    monkeypatch.setattr("simulacra.models.gan.GAN.sample", full)
+    code, _, err = command("sample", run, "-n", 3)
+    assert code == 1
+    assert err.startswith("simulacra: out of memory")
+    assert err.count("\n") == 1
+
+
 def test_samples_do_not_depend_on_how_many_are_asked_for(command: Cli, run: Path, tmp_path: Path) -> None:
     for n in (3, 9):
         command("sample", run, "-n", n, "--seed", 5, "--out", tmp_path / f"{n}.npz")
@@ -121,6 +149,10 @@ def test_benchmark_times_a_step(command: Cli) -> None:
         (("train", "gan", "--data", "digits", "--size", "big"), "size 'big'"),
         (("train", "gan", "--data", "digits", "stray"), "stray"),
         (("train", "gan", "--data", "folder:/nowhere/at/all"), "/nowhere/at/all"),
+        (("train", "gan", "--data", "digits", "--recipe", "vae"), "'recipe'"),
+        (("train", "gan", "--data", "digits", "--objective", "minmax"), "did you mean 'minimax'"),
+        (("train", "gan", "--data", "digits", "--device", "meta"), "device 'meta'"),
+        (("sample", "/nowhere", "--seed", "9223372036854775808"), "--seed"),
         (("sample", "/nowhere/at/all"), "/nowhere/at/all"),
         (("sample", "/nowhere", "-n", "0"), "'-n'"),
         (("train", "vae", "--data", "digits", "--sigma", "1"), "--sigma"),

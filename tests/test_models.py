@@ -112,8 +112,7 @@ def test_the_cost_is_the_negative_elbo_in_its_two_terms():
 def test_more_draws_per_image_mean_less_variance_and_the_same_mean():
     def losses(samples):
         model = linear(0.3 * torch.eye(2), torch.zeros(2), torch.zeros(2))
-        model.config = model.config.model_copy(update={"samples": samples})
-        return model.cost(*told(rows(X[1].expand(10_000, 2))))["reconstruction"]
+        return model.cost(*told(rows(X[1].expand(10_000, 2))), samples=samples)["reconstruction"]
 
     one, many = losses(1), losses(8)
     assert one.var().item() / many.var().item() == pytest.approx(8.0, rel=0.15)

@@ -113,6 +113,33 @@ def test_a_warm_start_takes_what_matches_and_is_recorded(tmp_path: Path) -> None
     assert json.loads((tmp_path / "second" / "recipe.json").read_text())["from"] == str(tmp_path / "first")
 
 
+def test_terms_of_lazy_moves_reach_the_log(tmp_path: Path) -> None:
+    settings = {**TINY, "log_every": 10}
+    train("gan", out=tmp_path / "run", steps=40, r1=1.0, r1_every=16, **settings)
+    with_penalty = [line["step"] for line in logged(tmp_path / "run") if "penalise/r1" in line]
+    assert with_penalty == [10, 20, 40]  # played in steps 1, 17 and 33
+
+
+def test_under_a_time_budget_schedules_run_over_time(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    shares: list[float] = []
+    real = Adversary.generate
+    monkeypatch.setattr(Adversary, "generate", lambda self, b, at: (shares.append(at.progress), real(self, b, at))[1])
+    train("gan", out=tmp_path / "run", minutes=0.02, schedule="linear", **TINY)
+    assert shares[0] == 0.0
+    assert 0.8 < shares[-1] <= 1.0
+    assert shares == sorted(shares)
+    assert json.loads((tmp_path / "run" / "recipe.json").read_text())["horizon_minutes"] == 0.02
+
+
+def test_training_leaves_the_callers_torch_as_it_was(tmp_path: Path) -> None:
+    torch.manual_seed(11)
+    expected = torch.rand(3)
+    torch.manual_seed(11)
+    train("gan", out=tmp_path / "run", steps=2, deterministic=True, **TINY)
+    assert torch.equal(torch.rand(3), expected)
+    assert not torch.are_deterministic_algorithms_enabled()
+
+
 # Contradictions
 
 
@@ -208,6 +235,37 @@ def test_a_damaged_checkpoint_is_told_of_and_the_one_before_used(
     assert steps(tmp_path / "run") == list(range(1, 15))
 
 
+def test_a_model_older_than_the_last_checkpoint_is_written_anew(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """What a kill between the last checkpoint and its artifact leaves."""
+    train("gan", out=tmp_path / "whole", steps=12, **TINY)
+    with monkeypatch.context() as patch:
+        patch.setattr("simulacra.trainer.Trainer._save_model", lambda self: None)
+        with pytest.raises(UserError):  # there is no model to return
+            train("gan", out=tmp_path / "run", steps=12, **TINY)
+    train("gan", out=tmp_path / "run", steps=12, **TINY)
+    assert weights(tmp_path / "run") == weights(tmp_path / "whole")
+
+
+@pytest.mark.parametrize("change", [lambda facts: facts | {"step": 8}, lambda facts: facts | {"seconds": 0}])
+def test_changed_facts_of_a_checkpoint_are_damage(tmp_path: Path, change) -> None:
+    train("gan", out=tmp_path / "run", steps=10, **TINY)
+    meta = tmp_path / "run" / "checkpoints" / "step-00000010" / "meta.json"
+    meta.write_text(json.dumps(change(json.loads(meta.read_text()))))
+    with pytest.raises(MachineError, match="damaged"):
+        checkpoint.read(meta.parent)
+    (tmp_path / "run" / "checkpoints" / "step-00000030-backup").mkdir()
+    assert train("gan", out=tmp_path / "run", steps=12, **TINY).step == 12
+
+
+@pytest.mark.parametrize("content", ["{", "[]", '{"format": 1}', '{"format": 99}', '{"format": "x"}'])
+def test_a_foreign_record_is_refused(tmp_path: Path, content: str) -> None:
+    (tmp_path / "recipe.json").write_text(content)
+    with pytest.raises(UserError, match=r"recipe\.json"):
+        train("gan", out=tmp_path, steps=1, **TINY)
+
+
 def test_no_whole_checkpoint_is_the_machines_failure(tmp_path: Path) -> None:
     train("gan", out=tmp_path / "run", steps=3, **TINY)
     for path in checkpoint.listed(tmp_path / "run" / "checkpoints"):
@@ -251,10 +309,14 @@ def test_a_nan_rolls_back_and_tries_again_with_other_noise(
 def test_training_that_keeps_diverging_gives_up_with_the_checkpoint_whole(
     tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    fail_at(monkeypatch, step=8, attempts=99)
-    with pytest.raises(MachineError, match=r"diverges: 'generate/fool' .* 2 retries from step 5"):
-        train("gan", out=tmp_path / "run", steps=12, retries=2, **TINY)
+    with monkeypatch.context() as patch:
+        fail_at(patch, step=8, attempts=99)
+        with pytest.raises(MachineError, match=r"diverges: 'generate/fool' .* 2 retries from step 5"):
+            train("gan", out=tmp_path / "run", steps=12, retries=2, **TINY)
     assert checkpoint.read(checkpoint.listed(tmp_path / "run" / "checkpoints")[-1]).facts["step"] == 5
+    fail_at(monkeypatch, step=8, attempts=4)  # the next try begins where this one gave up: attempt 3
+    assert train("gan", out=tmp_path / "run", steps=12, retries=2, **TINY).step == 12
+    assert [event["attempt"] for event in events(tmp_path / "run")][-3:] == [3, 3, 4]  # gave up, resumed, rolled back
 
 
 def test_a_row_that_is_not_finite_is_named(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
@@ -299,7 +361,7 @@ def test_out_of_memory_says_what_fits(tmp_path: Path, monkeypatch: pytest.Monkey
     train("vae", out=tmp_path / "run", steps=2, batch=64, horizon=9, **TINY)
     real = VAE.cost
 
-    def cost(self, batch, at):
+    def cost(self, batch, at, samples=1):
         if len(batch.x) > 10:
             raise torch.OutOfMemoryError("CUDA out of memory. Tried to allocate 2 GiB")
         return real(self, batch, at)
@@ -313,12 +375,12 @@ def test_out_of_memory_says_what_fits(tmp_path: Path, monkeypatch: pytest.Monkey
 # Signals and kills, in processes of their own
 
 
-def launch(folder: Path, *more: str) -> subprocess.Popen[str]:
+def launch(folder: Path, *more: str, **process: bool) -> subprocess.Popen[str]:
     words = ["train", "gan", "--data", "digits", "--out", str(folder), "--checkpoint-every", "20", "--log-every", "1"]
     words += ["--stream", "--workers", "1"]  # a worker outlives its killed parent for some seconds
     environment = {**os.environ, "OMP_NUM_THREADS": "1"}
     command = [sys.executable, "-m", "simulacra", *words, *more]
-    return subprocess.Popen(command, stderr=subprocess.PIPE, text=True, env=environment)
+    return subprocess.Popen(command, stderr=subprocess.PIPE, text=True, env=environment, **process)
 
 
 def wait_for_step(folder: Path, step: int, process: subprocess.Popen[str]) -> None:
@@ -348,6 +410,15 @@ def test_a_signal_saves_and_leaves(tmp_path: Path, number: signal.Signals, code:
     newest = checkpoint.listed(tmp_path / "run" / "checkpoints")[-1]
     assert checkpoint.read(newest).facts["step"] == ended["step"] >= 30
     assert ended["signal"] == number
+
+
+def test_a_signal_to_the_whole_group_saves_too(tmp_path: Path) -> None:
+    """As `timeout` and job schedulers send it: data workers get it as well."""
+    process = launch(tmp_path / "run", "--steps", "100000", start_new_session=True)
+    wait_for_step(tmp_path / "run", 30, process)
+    os.killpg(process.pid, signal.SIGTERM)
+    assert process.wait(60) == 143
+    assert json.loads((tmp_path / "run" / "recipe.json").read_text())["ended"]["step"] >= 30
 
 
 def test_a_killed_run_goes_on_to_the_same_bytes(tmp_path: Path) -> None:

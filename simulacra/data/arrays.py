@@ -1,15 +1,16 @@
 """`npz:PATH`: arrays of images."""
 
+import math
 import os
+import zipfile
 from collections.abc import Mapping
-from pickle import UnpicklingError
 from typing import Any
 
 import numpy as np
-from numpy.lib.npyio import NpzFile
 from numpy.typing import NDArray
 
-from simulacra.data.files import hashed_split
+from simulacra.data.containers import SMALL_MEMBER
+from simulacra.data.files import hashed_split, held_out
 from simulacra.data.pixels import short_to_bytes, unit_to_bytes
 from simulacra.data.request import SMALLEST, Request
 from simulacra.data.source import Source
@@ -17,6 +18,9 @@ from simulacra.data.tensors import ImageArray, image_source
 from simulacra.errors import UserError
 
 MOST_CLASSES = 100_000
+FEW_CLASSES = 1000  # up to which numbers that no row carries are classes too
+LARGEST_GAP = 10  # numbers per distinct label above which labels have gaps
+LARGEST_RATIO = 200  # of compression; sparse binary images come to about 110
 KEYS = ("images", "labels", "class_names", "test_images", "test_labels")
 
 
@@ -25,8 +29,13 @@ def open_npz(request: Request) -> Source:
 
     `images` is [N, H, W] or [N, H, W, C] with C = 1, 3 or 4 (RGBA, laid over white). Its values are uint8, bool, other
     whole numbers in 0..255, uint16 (scaled from 0..65535 if any is above 255) or floats in [0, 1]. `labels` (optional)
-    is [N] of whole numbers from 0, `class_names` (optional) names them. `test_images` and `test_labels` (optional) are
-    the test split; without them it is the 10% of rows whose number hashes to it.
+    is [N] of whole numbers from 0, `class_names` (optional) names them. Without names the classes are 0 up to the
+    largest label of both splits; but where these are over 1000, and over 10 for each distinct label, the distinct
+    labels are the classes, in order and named by their value. `test_images` and `test_labels` (optional) are the test
+    split; without them it is the 10% of rows whose number hashes to it.
+
+    Nothing is unpacked before its size is checked. An array of any size is read, but one over 16 MiB is refused as a
+    decompression bomb if it is compressed more than 200 times, and any whose header claims another size than is there.
 
     Raises:
         UserError: the file cannot be read, or an array does not fit; objects are never unpickled.
@@ -37,12 +46,18 @@ def open_npz(request: Request) -> Source:
     prefix = "test_" if own_test and request.split == "test" else ""
     images, notes = _images(path, arrays, prefix + "images")
     labels = _labels(path, arrays, prefix + "labels", len(images))
+    classes = None
+    if labels is not None:
+        labels, classes, more = _classes(path, arrays, labels)
+        notes += more
     rows = np.arange(len(images)) if own_test else _split_rows(path, len(images), request.split)
+    if request.split == "train":
+        notes += held_out(len(images) - len(rows), "number")
     found = ImageArray(
         of=os.path.basename(path),
         images=images[rows],
         labels=None if labels is None else labels[rows],
-        classes=None if labels is None else _classes(path, arrays, labels),
+        classes=classes,
         rows=rows,
         notes=tuple(notes),
     )
@@ -55,19 +70,54 @@ def _load(path: str) -> dict[str, NDArray[Any]]:
     if not os.path.exists(path):
         raise UserError(f"no file {path!r}: check the path")
     try:
-        archive = np.load(path, allow_pickle=False)
-        if not isinstance(archive, NpzFile):
-            raise UserError(f"{path!r} is an npy file: save it with numpy.savez(path, images=...)")
-        with archive:
+        _check_archive(path)
+        with np.load(path, allow_pickle=False) as archive:
             return {name: archive[name] for name in archive.files if name in KEYS} or _no_images(path, archive.files)
     except UserError:
         raise
     except OSError as error:
-        raise UserError(f"cannot read {path!r}: {error.strerror or 'torn, or not an npz file'}") from error
+        raise UserError(f"cannot read {path!r}: {error.strerror or 'it is torn'}") from error
     except Exception as error:  # numpy and zipfile raise many kinds on torn files
-        objects = "pickle" in str(error) and not isinstance(error, UnpicklingError)
-        why = "it holds Python objects, which are never unpickled" if objects else "torn, or not an npz file"
-        raise UserError(f"cannot read {path!r}: {why}; save plain arrays with numpy.savez") from error
+        raise UserError(f"cannot read {path!r}: it is torn; save plain arrays with numpy.savez") from error
+
+
+def _check_archive(path: str) -> None:
+    """Refuse, before anything is unpacked, what is no npz and arrays that are not what they say."""
+    with open(path, "rb") as file:
+        if file.read(6) == b"\x93NUMPY":
+            raise UserError(f"{path!r} is an npy file: save it with numpy.savez(path, images=...)")
+        if not zipfile.is_zipfile(file):
+            raise UserError(
+                f"cannot read {path!r}: it is not an npz file, or is torn; save plain arrays with numpy.savez"
+            )
+        with zipfile.ZipFile(file) as archive:
+            for member in archive.infolist():
+                if member.filename.removesuffix(".npy") in KEYS:
+                    _check_member(path, archive, member)
+
+
+def _check_member(path: str, archive: zipfile.ZipFile, member: zipfile.ZipInfo) -> None:
+    where = f"{path!r}: {member.filename.removesuffix('.npy')!r}"
+    size, packed = member.file_size, min(member.compress_size, os.path.getsize(path))
+    if size > SMALL_MEMBER and size > LARGEST_RATIO * packed:
+        raise UserError(
+            f"{where} would unpack {packed:,} to {size:,} bytes, like a decompression bomb: "
+            "if it is sound, save it uncompressed with numpy.savez"
+        )
+    with archive.open(member) as file:
+        first = np.lib.format.read_magic(file) == (1, 0)
+        shape, _, dtype = (np.lib.format.read_array_header_1_0 if first else np.lib.format.read_array_header_2_0)(file)
+        held = size - file.tell()
+    if dtype.hasobject:
+        raise UserError(
+            f"cannot read {where}: it holds Python objects, which are never unpickled; "
+            "save plain arrays with numpy.savez"
+        )
+    claimed = math.prod(shape) * dtype.itemsize
+    if claimed != held:
+        raise UserError(
+            f"cannot read {where}: its header claims {claimed:,} bytes and there are {held:,}; save it again"
+        )
 
 
 def _no_images(path: str, keys: list[str]) -> dict[str, NDArray[Any]]:
@@ -139,21 +189,41 @@ def _labels(path: str, arrays: Mapping[str, NDArray[Any]], key: str, count: int)
         raise UserError(f"{where} has shape {labels.shape} for {count:,} images: expected ({count},)")
     if labels.min() < 0:
         raise UserError(f"{where} holds {labels.min()}: expected whole numbers from 0")
-    if labels.max() >= MOST_CLASSES:
+    if labels.max() > np.iinfo(np.int64).max:
         raise UserError(f"{where} holds {labels.max()}: number the classes from 0, at most {MOST_CLASSES:,}")
     return labels.astype(np.int64)
 
 
-def _classes(path: str, arrays: Mapping[str, NDArray[Any]], labels: NDArray[np.int64]) -> tuple[str, ...]:
-    if "class_names" not in arrays:
-        both = [arrays[key] for key in ("labels", "test_labels") if key in arrays]
-        most = max(int(array.max()) for array in both if array.size and array.dtype.kind in "iu")
-        return tuple(map(str, range(min(most, MOST_CLASSES) + 1)))
-    names = arrays["class_names"]
+def _classes(
+    path: str, arrays: Mapping[str, NDArray[Any]], labels: NDArray[np.int64]
+) -> tuple[NDArray[np.int64], tuple[str, ...], tuple[str, ...]]:
+    """Class numbers of rows, class names, and notes."""
+    if "class_names" in arrays:
+        return labels, _class_names(path, arrays["class_names"], int(labels.max())), ()
+    values = _values(arrays)
+    most, notes = int(values[-1]) + 1, ()
+    names = range(most)
+    if most > max(FEW_CLASSES, LARGEST_GAP * len(values)):
+        names = values.tolist()
+        notes = (f"labels {names[0]}..{names[-1]} have gaps: classes are the {len(names):,} values that occur",)
+        labels = np.searchsorted(values, labels)
+    if len(names) > MOST_CLASSES:
+        raise UserError(f"{path!r} has {len(names):,} classes: number them from 0, at most {MOST_CLASSES:,}")
+    return labels, tuple(map(str, names)), notes
+
+
+def _values(arrays: Mapping[str, NDArray[Any]]) -> NDArray[np.int64]:
+    """Distinct labels of both splits, ascending."""
+    both = [arrays[key].ravel() for key in ("labels", "test_labels") if key in arrays]
+    values = np.unique(np.concatenate([array.astype(np.int64) for array in both if array.dtype.kind in "iu"]))
+    return values[values >= 0]
+
+
+def _class_names(path: str, names: NDArray[Any], most: int) -> tuple[str, ...]:
     if names.ndim != 1 or names.dtype.kind not in "US":
         raise UserError(f"{path!r}: 'class_names' is {names.dtype} of shape {names.shape}: expected a list of strings")
-    if labels.max() >= len(names):
-        raise UserError(f"{path!r}: label {labels.max()} is out of range of the {len(names)} 'class_names'")
+    if most >= len(names):
+        raise UserError(f"{path!r}: label {most} is out of range of the {len(names)} 'class_names'")
     return tuple(name.decode("utf-8", "replace") if isinstance(name, bytes) else str(name) for name in names.tolist())
 
 

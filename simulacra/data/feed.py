@@ -1,9 +1,12 @@
 """Batches on the device, by number: from a store that lies there, or from workers that decode ahead."""
 
 import logging
+import os
 import re
 import signal
+import threading
 from collections.abc import Iterator
+from contextlib import contextmanager
 from typing import Any
 
 import numpy as np
@@ -20,6 +23,7 @@ from simulacra.errors import MachineError, UserError
 
 log = logging.getLogger("simulacra.data")
 Read = tuple[Tensor, tuple[int, ...]]
+CAN_TELL_SENDERS = hasattr(signal, "sigwaitinfo")  # Linux; elsewhere any SIGTERM ends a worker
 
 
 class Feed:
@@ -189,7 +193,8 @@ class _Ahead:
                 pin_memory=self._pin,
                 persistent_workers=True,
             )
-        self._batches = iter(self._loader)
+        with _sigterm_blocked():
+            self._batches = iter(self._loader)
 
 
 class _From(Sampler[NDArray[np.int64]]):
@@ -220,9 +225,33 @@ class _Rows(Dataset[Read | str]):
 
 
 def _settle(worker: int) -> None:
-    """One thread for torch, and Ctrl-C left to the main process, which may still need batches to end its step."""
+    """One thread for torch. Ctrl-C and a SIGTERM to the whole process group are left to the main process, which may
+    still need batches to end its step and save; a SIGTERM from the main process itself ends the worker.
+    """
     torch.set_num_threads(1)
     signal.signal(signal.SIGINT, signal.SIG_IGN)
+    if CAN_TELL_SENDERS:
+        threading.Thread(target=_obey_the_parent, args=(os.getppid(),), daemon=True).start()
+
+
+def _obey_the_parent(parent: int) -> None:
+    """Wait for SIGTERM, which is blocked in all threads, and end this process when `parent` sends it."""
+    while signal.sigwaitinfo({signal.SIGTERM}).si_pid != parent:
+        pass
+    os._exit(0)  # as torch's own handler does: any other status would make the parent's SIGCHLD handler raise
+
+
+@contextmanager
+def _sigterm_blocked() -> Iterator[None]:
+    """Processes started inside have SIGTERM blocked from their first moment; this one gets it on leaving."""
+    if not CAN_TELL_SENDERS:
+        yield
+        return
+    before = signal.pthread_sigmask(signal.SIG_BLOCK, {signal.SIGTERM})
+    try:
+        yield
+    finally:
+        signal.pthread_sigmask(signal.SIG_SETMASK, before)
 
 
 def _as_it_is(read: Any) -> Any:

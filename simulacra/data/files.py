@@ -62,7 +62,7 @@ def find(where: str, container: Folder | Archive, split: str) -> Found:
     outer = _outer([name for name, is_image in zip(names, image) if is_image])
     pictures = container.take(np.flatnonzero(image))
     inner = [name[len(outer) :] for name in pictures.names]
-    splits, notes = _splits(where, inner)
+    splits, notes = _splits(where, inner, split)
     chosen = np.array([row for row, (s, _) in enumerate(splits) if s == split], np.int64)
     if not len(chosen):
         raise UserError(
@@ -83,18 +83,24 @@ def _outer(names: Sequence[str]) -> str:
     return f"{folder}/" if folder else ""
 
 
-def _splits(where: str, names: list[str]) -> tuple[list[tuple[str, str]], tuple[str, ...]]:
-    """For every image its split ("" for none) and its name below the split's folder."""
+def _splits(where: str, names: list[str], split: str) -> tuple[list[tuple[str, str]], tuple[str, ...]]:
+    """For every image its split ("" for none) and its name below the split's folder; notes on the split asked for."""
     tops = Counter(name.partition("/")[0] for name in names if "/" in name)
     if {"train", "test"} <= tops.keys():
         pairs = [name.split("/", 1) if name.startswith(("train/", "test/")) else ("", name) for name in names]
-        left = sum(split == "" for split, _ in pairs)
+        left = sum(top == "" for top, _ in pairs)
         notes = (f"{images(left)} outside train/ and test/ left out",) if left else ()
-        return [(split, rest) for split, rest in pairs], notes
+        return [(top, rest) for top, rest in pairs], notes
     for top in HELD_OUT:
         if "train" in tops and top in tops:
             raise UserError(f"{where} has train/ and {top}/ but no test/: rename {top}/ to test/")
-    return [(hashed_split(name), name) for name in names], ()
+    hashed = [(hashed_split(name), name) for name in names]
+    return hashed, held_out(sum(by_name == "test" for by_name, _ in hashed), "name") if split == "train" else ()
+
+
+def held_out(count: int, by: str) -> tuple[str, ...]:
+    """The note on rows that a split by hash keeps from training, if there are any."""
+    return (f"{count:,} held out for testing (by {by})",) if count else ()
 
 
 def hashed_split(name: str) -> str:

@@ -33,7 +33,9 @@ def open_hub(request: Request) -> Source:
     try:
         from datasets import load_dataset  # pyright: ignore[reportMissingImports]
     except ImportError as error:
-        raise UserError(f"{request.word!r} needs the package datasets: pip install 'simulacra[hub]'") from error
+        raise UserError(
+            f"{request.word!r} needs the package datasets: install the extra 'hub' (pip install 'datasets>=3')"
+        ) from error
     try:
         table = load_dataset(request.rest, split=request.split)
     except Exception as error:  # datasets, huggingface_hub and the network raise many kinds

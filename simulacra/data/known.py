@@ -45,7 +45,10 @@ def open_fashion_mnist(request: Request) -> Source:
 
 
 def open_cifar10(request: Request) -> Source:
-    """CIFAR-10 (Krizhevsky 2009): 50,000 and 10,000 objects, 32x32 RGB; lossless WebP sheets may hold fewer."""
+    """CIFAR-10 (Krizhevsky 2009): 50,000 and 10,000 objects, 32x32 RGB; lossless WebP sheets may hold fewer.
+
+    Without such sheets torchvision reads the original files, and it unpickles them, after checking their hashes.
+    """
     folder = _local("cifar10")
     if folder and (folder / "index.csv.gz").exists():
         images, labels = _read_sheets(folder, request.split)

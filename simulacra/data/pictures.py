@@ -85,7 +85,7 @@ def build(request: Request, found: Found) -> Source:
     with strict_pillow():
         scan = _scan(found)
         spec, notes = _choose(request, found, scan)
-        broken = {row: scan.broken[row] for row in found.chosen.tolist() if row in scan.broken}
+        broken = _broken(found, scan)
         sound = _without(found, broken)
         if not _fits_memory(request, spec, len(sound.chosen)):
             _check_broken(request, found, broken)
@@ -114,6 +114,11 @@ def _scan(found: Found) -> Scan:
     return scan
 
 
+def _broken(found: Found, scan: Scan) -> dict[int, str]:
+    """What is wrong with headers of the chosen split, by row of all pictures."""
+    return {row: scan.broken[row] for row in found.chosen.tolist() if row in scan.broken}
+
+
 def _header(found: Found, row: int) -> Header:
     with found.pictures.open(row) as im:
         return header(im)
@@ -123,7 +128,7 @@ def _choose(request: Request, found: Found, scan: Scan) -> tuple[Spec, tuple[str
     """The common shape, and notes on what it took."""
     sound = np.setdiff1d(np.arange(len(found.pictures)), list(scan.broken))
     if not len(sound):
-        raise UserError(f"no usable image in {found.where}: {_complaint(found, scan.broken)}")
+        raise UserError(f"no usable image in {found.where}: {_complaint(found, _broken(found, scan))}")
     notes = [f"{count:,} {trait}" for trait, count in sorted(scan.traits.items())]
     kinds = np.unique(scan.sizes[sound], axis=0)
     size = request.size or (MIXED_SIZE if len(kinds) > 1 else (int(kinds[0, 0]), int(kinds[0, 1])))
@@ -199,7 +204,7 @@ def _check_broken(request: Request, found: Found, broken: dict[int, str]) -> Non
         raise UserError(f"no usable image in {found.where}: {_complaint(found, broken)}")
     if broken and not request.skip_broken:
         raise UserError(
-            f"{found.where}: {_complaint(found, broken)}; repair or remove them, or skip them (skip_broken)"
+            f"{found.where}: {_complaint(found, broken)}; repair or remove them, or skip them (--skip-broken)"
         )
 
 
@@ -285,7 +290,7 @@ class PictureReader:
             return image
         if not self._skip:
             raise UserError(
-                f"{self._pictures.names[row]!r} is broken: {image}; repair or remove it, or skip it (skip_broken)"
+                f"{self._pictures.names[row]!r} is broken: {image}; repair or remove it, or skip it (--skip-broken)"
             )
         broken.append(row)
         for other in self._others(row):

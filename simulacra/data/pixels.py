@@ -9,6 +9,7 @@ from typing import IO
 import numpy as np
 from numpy.typing import NDArray
 from PIL import ExifTags, Image
+from PIL.PngImagePlugin import PngImageFile
 from PIL.TiffImagePlugin import TiffImageFile
 
 from simulacra.data.request import SMALLEST
@@ -135,10 +136,20 @@ def _traits(im: Image.Image, turn: int) -> Iterator[str]:
         yield "CMYK converted"
     if im.mode.startswith("I"):
         yield "16-bit scaled"
+    elif _sample_bits(im) == 16:
+        yield "16-bit cut to 8 bits"
     if im.mode == "F":
         yield "float scaled"
     if getattr(im, "is_animated", False):  # only the formats that can hold several frames have it
         yield "cut to the first frame"
+
+
+def _sample_bits(im: Image.Image) -> int:
+    """Bits of a sample in the file, as far as told by the tags of a TIFF or Pillow's plan for decoding a PNG."""
+    if isinstance(im, TiffImageFile):
+        return max(im.tag_v2.get(ExifTags.Base.BitsPerSample, (1,)))
+    plans = im.tile if isinstance(im, PngImageFile) else []
+    return 16 if any(";16" in str(plan[3]) for plan in plans) else 8
 
 
 def _eight_bits(im: Image.Image) -> Image.Image:

@@ -50,7 +50,9 @@ def model_class(name: str, package: str = PACKAGE) -> type[Model]:
         raise UserError(f"{package[:50]!r} is no name of a package")
     offered = {entry.name: entry for entry in _entries() if _normal(_distribution(entry)) == _normal(package)}
     if not offered and package_version(package) is None:
-        raise UserError(f"model {name!r} comes with package {package!r}, which is not installed: pip install {package}")
+        raise UserError(
+            f"model {name!r} comes with package {package!r}, which is not installed: install it if you trust it"
+        )
     if not offered:
         raise UserError(f"package {package!r} offers no models to simulacra: upgrade it, or simulacra")
     return _imported(_named(name, offered), package)

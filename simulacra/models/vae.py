@@ -30,7 +30,6 @@ class VAEConfig(Config):
     depth: int = Field(2, ge=1, le=100, description="hidden layers of the mlp")
     likelihood: Literal["bernoulli", "gaussian"] = Field("bernoulli", description="p(x|z): of bits, or of real values")
     sigma: float = Field(0.1, gt=0, description="standard deviation of the Gaussian likelihood; the range is [-1, 1]")
-    samples: int = Field(1, ge=1, description="L, draws of z per image in the objective")
 
 
 class Posterior(NamedTuple):
@@ -56,11 +55,12 @@ class VAE(Model):
 
     # The objective
 
-    def cost(self, batch: Rows, at: At) -> Terms:
-        """The negative ELBO, −L(θ, φ; x) of eq. 3 by the estimator of eq. 10, its two terms in nats `[N]`."""
+    def cost(self, batch: Rows, at: At, samples: int = 1) -> Terms:
+        """The negative ELBO, −L(θ, φ; x) of eq. 3 by the estimator of eq. 10 with L = `samples` draws of z: its two
+        terms in nats `[N]`."""
         x = self.observed(batch.x, lambda: at.uniform(*batch.x.shape[1:]))
         posterior = self.posterior(x)
-        noise = [at.normal(self.config.latent) for _ in range(self.config.samples)]
+        noise = [at.normal(self.config.latent) for _ in range(samples)]
         losses = [self.reconstruction_loss(x, posterior.at(epsilon)) for epsilon in noise]
         return {"reconstruction": torch.stack(losses).mean(0), "kl": kl_standard_normal(*posterior)}
 

@@ -5,10 +5,11 @@ A recipe is found because its module lies here, or because an installed package 
 """
 
 import importlib
+import logging
 import pkgutil
 from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass
-from importlib.metadata import entry_points
+from importlib.metadata import EntryPoint, entry_points
 from typing import Any
 
 from simulacra.config import Config
@@ -16,6 +17,8 @@ from simulacra.data.spec import Spec
 from simulacra.errors import unknown
 from simulacra.game import Player, Stage
 from simulacra.models.base import Model
+
+log = logging.getLogger(__name__)
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -29,6 +32,12 @@ class Plan:
     stages: Sequence[Stage]
     batch: int
     options: Config
+
+    def __post_init__(self) -> None:
+        for stage in self.stages:
+            for name, player in stage.game.players.items():
+                if self.players[name] is not player:
+                    raise ValueError(f"two players are called '{name}': stages share a player by sharing the object")
 
     @property
     def steps(self) -> int:
@@ -79,8 +88,17 @@ def all_recipes() -> Mapping[str, Recipe]:
     """Every recipe of this package and of those installed beside it, by name."""
     own = [importlib.import_module(f"{__name__}.{module.name}") for module in pkgutil.iter_modules(__path__)]
     found = [value for module in own for value in vars(module).values() if isinstance(value, Recipe)]
-    found += [entry.load() for entry in entry_points(group="simulacra.recipes")]
-    return {found_recipe.name: found_recipe for found_recipe in sorted(found, key=lambda r: (r.family, r.name))}
+    found = [*(recipe for entry in entry_points(group="simulacra.recipes") for recipe in _loaded(entry)), *found]
+    return dict(sorted({one.name: one for one in found}.items(), key=lambda item: (item[1].family, item[0])))
+
+
+def _loaded(entry: EntryPoint) -> list[Recipe]:
+    """The recipe of another package, or none where the package is broken: that must not stop the others."""
+    try:
+        return [entry.load()]
+    except Exception as error:
+        log.warning("recipe '%s' of another package cannot be imported: %s", entry.name, error)
+        return []
 
 
 def find(name: str) -> Recipe:

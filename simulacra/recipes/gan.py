@@ -1,23 +1,31 @@
 """Generative adversarial networks: of perceptrons (*gan*) and of strided convolutions (*dcgan*)."""
 
-from typing import Literal
+from typing import Annotated, Literal
 
-from pydantic import Field
+from pydantic import AfterValidator, Field
 
 from simulacra.config import Config
 from simulacra.costs.adversarial import OBJECTIVES
 from simulacra.data.spec import Spec
-from simulacra.errors import UserError
+from simulacra.errors import UserError, unknown
 from simulacra.game import Game, Move, Player, Round, Stage
 from simulacra.models.gan import GAN, Adversary, GANConfig, discriminator
 from simulacra.optimizers import Adam, Schedule, schedule
 from simulacra.recipes import Plan, recipe
 
 
+def _known_objective(name: str) -> str:
+    if name not in OBJECTIVES:
+        raise unknown("objective", name, OBJECTIVES)
+    return name
+
+
 class TwoPlayerOptions(Config):
     """What every game of a generator and a discriminator can be told."""
 
-    objective: Literal["non-saturating", "minimax"] = Field("non-saturating", description="what the generator descends")
+    objective: Annotated[str, AfterValidator(_known_objective)] = Field(
+        "non-saturating", description=f"what the generator descends: {', '.join(OBJECTIVES)}"
+    )
     prior: Literal["normal", "uniform"] = Field("normal", description="p(z): N(0, 1) or uniform on [-1, 1]")
     batch: int = Field(64, ge=1, description="images per step")
     generator: Adam = Adam(lr=2e-4, betas=(0.5, 0.999))

@@ -1,5 +1,6 @@
 """The variational autoencoder."""
 
+from functools import partial
 from typing import Literal
 
 from pydantic import Field
@@ -25,6 +26,7 @@ class VAEOptions(VAEConfig):
     latent: int | None = Field(None, ge=1, description="dimensions of the latent z (default: 40, conv: 64)")
     depth: int | None = Field(None, ge=1, le=100, description="hidden layers (mlp: 2)")
     sigma: float | None = Field(None, gt=0, description="standard deviation of the gaussian likelihood (0.1)")
+    samples: int = Field(1, ge=1, description="L, draws of z per image in the objective")
     batch: int = Field(128, ge=1, description="images per step")
     optimizer: Adam = Adam(lr=1e-3)
     schedule: Schedule = Field("cosine", description="how the learning rate falls over the horizon")
@@ -57,7 +59,7 @@ def vae(spec: Spec, size: int, options: VAEOptions) -> Plan:
         clip=options.clip,
         rate=schedule(options.schedule),
     )
-    game = Game.single(player, model.cost)
+    game = Game.single(player, partial(model.cost, samples=options.samples))
     steps = min(max(100 * size // options.batch, 2000), 40_000)
     return Plan(model=model, stages=[Stage(name="train", game=game, steps=steps)], batch=options.batch, options=options)
 

@@ -7,7 +7,7 @@ import torch
 
 from simulacra.data import Spec
 from simulacra.game import Stage
-from simulacra.recipes import find
+from simulacra.recipes import Plan, find
 from tests.checks import toys
 
 
@@ -20,6 +20,9 @@ class Case:
     data: str
     build: Callable[[Spec], Sequence[Stage]]
     per_sample: bool = True
+    batch: int = 16
+    recipe: str | None = None
+    plan: Callable[[Spec], Plan] | None = None
 
     def stages(self, spec: Spec) -> Sequence[Stage]:
         """The stages, freshly initialised, in float64."""
@@ -35,15 +38,22 @@ class Case:
 def recipe(name: str, data: str = "digits", per_sample: bool = True, **options: str) -> Case:
     """The game of a recipe, made small by `options`."""
 
-    def build(spec: Spec) -> Sequence[Stage]:
+    def plan(spec: Spec) -> Plan:
         kind = find(name)
-        return kind.build(spec, 100, kind.options().with_overrides(options, name)).stages
+        return kind.build(spec, 100, kind.options().with_overrides(options, name))
 
-    return Case(name="-".join([name, *options.values()]), data=data, build=build, per_sample=per_sample)
+    return Case(
+        name="-".join([name, *options.values()]),
+        data=data,
+        build=lambda spec: plan(spec).stages,
+        per_sample=per_sample,
+        recipe=name,
+        plan=plan,
+    )
 
 
 CASES = [
-    Case(name="expectation-maximisation", data="digits", build=toys.expectation_maximisation),
+    Case(name="expectation-maximisation", data="digits", build=toys.expectation_maximisation, batch=400),
     Case(name="persistent-chain", data="digits", build=toys.persistent_chain),
     Case(name="cycle", data="ring", build=toys.cycle),
     Case(name="consensus", data="ring", build=toys.simultaneous(toys.RULES["consensus"])),
@@ -55,4 +65,5 @@ CASES = [
     recipe("gan", "ring", width="16", latent="3", r1="1.0", r1_every="3"),
     recipe("dcgan", width="4", latent="5", r1="0.5", r1_every="3", per_sample=False),
 ]
+MODELS = [case for case in CASES if case.plan]
 BY_NAME = {case.name: case for case in CASES}

@@ -13,8 +13,6 @@ from simulacra.game import Clock, Game, Player, Stage, Table
 from simulacra.timeline import Timeline
 from tests.checks.cases import Case
 
-BATCH = 16
-
 
 @cache
 def source(word: str) -> Source:
@@ -25,8 +23,8 @@ def source(word: str) -> Source:
 class Playing:
     """A case being played: `stages` from one initialisation, `step` steps in."""
 
-    def __init__(self, case: Case, table: Table | None = None, batch: int = BATCH) -> None:
-        self.case, self.table, self.batch = case, table or Table(), batch
+    def __init__(self, case: Case, table: Table | None = None, batch: int | None = None) -> None:
+        self.case, self.table, self.batch = case, table or Table(), batch or case.batch
         self.source = source(case.data)
         self.stages: Sequence[Stage] = case.stages(self.source.spec)
         self.timeline = Timeline([stage.steps for stage in self.stages], sum(stage.steps for stage in self.stages))

@@ -22,7 +22,7 @@ each_gradient_game = pytest.mark.parametrize(
 
 
 def test_every_recipe_is_checked() -> None:
-    assert set(all_recipes()) <= {case.name.split("-")[0] for case in CASES}
+    assert set(all_recipes()) <= {case.recipe for case in CASES}
 
 
 def states(playing: Playing) -> dict[str, dict[str, Tensor]]:

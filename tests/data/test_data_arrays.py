@@ -130,7 +130,8 @@ GOOD = np.zeros((3, 4, 4), np.uint8)
         ({"images": GOOD, "labels": [0.0, 1.0, 2.0]}, ["float64", "whole numbers"]),
         ({"images": GOOD, "labels": ["a", "b", "c"]}, ["<U1", "whole numbers"]),
         ({"images": GOOD, "labels": [0, -1, 2]}, ["-1", "from 0"]),
-        ({"images": GOOD, "labels": [0, 1, 10**12]}, ["1000000000000", "number the classes"]),
+        ({"images": GOOD, "labels": np.array([0, 1, 2**63], np.uint64)}, ["9223372036854775808", "number the classes"]),
+        ({"images": GOOD, "labels": [0, 1, 10**12], "class_names": ["a", "b"]}, ["1000000000000", "2 'class_names'"]),
         ({"images": GOOD, "labels": [0, 1, 2], "class_names": ["a", "b"]}, ["label 2", "2 'class_names'"]),
         ({"images": GOOD, "labels": [0, 1, 2], "class_names": [1, 2, 3]}, ["class_names", "strings"]),
         ({"images": GOOD, "class_names": np.array([{}])}, ["Python objects"]),
@@ -144,7 +145,7 @@ def test_files_that_are_no_npz(tmp_path):
     path = tmp_path / "a.npz"
     for content in (b"", b"text", pickle.dumps({"images": 1}), b"PK\x03\x04torn"):
         path.write_bytes(content)
-        refusal(f"npz:{path}", "cannot read", "a.npz")
+        assert "Python" not in refusal(f"npz:{path}", "cannot read", "a.npz", "not an npz file")
     np.savez(path, images=GOOD)
     whole = path.read_bytes()
     path.write_bytes(whole[: len(whole) // 2])
@@ -173,7 +174,55 @@ def test_a_header_that_claims_more_than_there_is(tmp_path):
     np.lib.format.write_array_header_1_0(header, {"descr": "|u1", "fortran_order": False, "shape": (10**9, 64, 64)})
     with zipfile.ZipFile(tmp_path / "a.npz", "w") as archive:
         archive.writestr("images.npy", header.getvalue() + b"few")
-    refusal(f"npz:{tmp_path / 'a.npz'}", "cannot read")
+    refusal(f"npz:{tmp_path / 'a.npz'}", "cannot read", "claims 4,096,000,000,000 bytes and there are 3")
+
+
+@pytest.mark.parametrize("key", ["images", "labels", "test_images"])
+def test_a_decompression_bomb_is_refused_before_it_is_unpacked(tmp_path, key, monkeypatch):
+    np.savez_compressed(tmp_path / "a.npz", **({"images": GOOD} | {key: np.zeros((5000, 64, 64), np.uint8)}))
+    monkeypatch.setattr(np, "load", None)
+    refusal(f"npz:{tmp_path / 'a.npz'}", key, "20,480,128 bytes", "bomb", "numpy.savez")
+
+
+def test_large_arrays_at_ordinary_compression_and_well_packed_small_ones_are_read(tmp_path):
+    binary = np.random.default_rng(0).integers(0, 2, (5000, 64, 64), dtype=np.uint8) * 255
+    np.savez_compressed(tmp_path / "a.npz", images=binary)
+    np.savez_compressed(tmp_path / "b.npz", images=np.zeros((4000, 64, 64), np.uint8))
+    np.savez(tmp_path / "c.npz", images=np.zeros((5000, 64, 64), np.uint8))
+    for name in "abc":
+        assert open_data(f"npz:{tmp_path / name}.npz").spec.shape == (1, 64, 64)
+
+
+def test_what_is_held_out_is_said(tmp_path):
+    word = write(tmp_path / "a.npz", images=np.zeros((40, 4, 4)))
+    assert f"; {40 - len(ROWS)} held out for testing (by number)" in open_data(word).summary
+    assert "held out" not in open_data(word, split="test").summary
+    assert "held out" not in of(tmp_path, GOOD).summary
+
+
+def test_labels_with_gaps_are_classes_named_by_value(tmp_path):
+    labels = np.arange(30)[::-1] * 3000
+    arrays = {"images": np.zeros((30, 4, 4)), "test_images": GOOD, "labels": labels, "test_labels": [5, 0, 10**12]}
+    word = write(tmp_path / "a.npz", **arrays)
+    train, test = open_data(word), open_data(word, split="test")
+    assert train.spec == test.spec
+    assert [int(train.spec.classes[label]) for label in train.labels] == labels.tolist()
+    assert [int(test.spec.classes[label]) for label in test.labels] == [5, 0, 10**12]
+    assert "classes are the 32 values that occur" in train.summary
+
+
+@pytest.mark.parametrize("labels", [[0, 1, 999], np.arange(3) + 7, np.arange(0, 3000, 10)])
+def test_labels_that_are_nearly_dense_keep_their_numbers(tmp_path, labels):
+    source = of(tmp_path, np.zeros((len(labels), 4, 4)), labels=labels)
+    assert source.labels.tolist() == list(labels)
+    assert source.spec.classes == tuple(map(str, range(max(labels) + 1)))
+
+
+def test_too_many_classes(tmp_path):
+    images, labels = np.zeros((100_001, 4, 4), bool), np.arange(100_001)
+    for scale in (1, 100):
+        word = write(tmp_path / "a.npz", images=images, labels=labels * scale)
+        refusal(word, "100,001 classes", "at most 100,000")
 
 
 def _open(content, path):

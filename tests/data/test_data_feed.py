@@ -4,6 +4,9 @@ import collections
 import logging
 import os
 import signal
+import subprocess
+import sys
+import time
 
 import numpy as np
 import psutil
@@ -206,6 +209,53 @@ def test_close_ends_the_workers(folder):
     assert len(children) >= 2
     feed.close()
     assert not psutil.wait_procs(children, timeout=10)[1]
+
+
+def workers_of(feed):
+    """The processes that the feed starts for its first batch."""
+    before = {child.pid for child in psutil.Process().children()}
+    feed.at(0)
+    return [child for child in psutil.Process().children() if child.pid not in before]
+
+
+@pytest.mark.skipif(not hasattr(signal, "sigwaitinfo"), reason="the system does not tell who sent a signal")
+def test_sigterm_from_outside_leaves_the_workers_alone(folder):
+    """`timeout`, systemd and Slurm send it to the whole process group."""
+    feed, held = (Feed(open_data(folder, stream=s), seed=0, batch=4, workers=2 * s) for s in (True, False))
+    workers = workers_of(feed)
+    subprocess.run(["sh", "-c", 'kill -TERM "$@"', "sh", *(str(worker.pid) for worker in workers)], check=True)
+    for b in range(1, 30):
+        same(feed.at(b), held.at(b))
+    assert all(worker.is_running() for worker in workers)
+    start = time.monotonic()
+    feed.close()
+    assert time.monotonic() - start < 4  # torch's last resort comes after 5 seconds
+    assert not psutil.wait_procs(workers, timeout=5)[1]
+
+
+HOST = """
+import sys
+from simulacra.data import Feed, open_data
+feed = Feed(open_data(sys.argv[1], stream=True), seed=0, batch=4, workers=2)
+feed.at(0)
+held = feed._ahead._batches
+print("up", flush=True)
+sys.stdin.readline()
+"""
+
+
+@pytest.mark.parametrize("end", ["exits", "killed"])
+def test_workers_end_with_their_parent(folder, end):
+    host = subprocess.Popen([sys.executable, "-c", HOST, folder], stdin=subprocess.PIPE, stdout=subprocess.PIPE)
+    with host:
+        assert host.stdout is not None
+        assert host.stdout.readline() == b"up\n"
+        workers = psutil.Process(host.pid).children()
+        assert len(workers) >= 2
+        if end == "killed":
+            host.kill()
+        host.communicate(timeout=20)
+    assert not psutil.wait_procs(workers, timeout=12)[1]
 
 
 def torn_folder(root):

@@ -52,6 +52,8 @@ def test_ten_percent_by_hash_are_the_test_split(tmp_path):
     assert len(names[0] | names[1]) == 60
     assert all(hashed_split(name) == "test" for name in names[1])
     assert train.labels is None
+    assert f"; {len(test)} held out for testing (by name)" in train.summary
+    assert "held out" not in test.summary
 
 
 def test_the_hash_split_is_about_ten_percent():
@@ -216,12 +218,20 @@ def test_one_broken_image_refuses_the_set_and_is_named(tmp_path):
     (tmp_path / first).write_bytes(b"no image")
     torn = (tmp_path / third).read_bytes()
     (tmp_path / third).write_bytes(torn[: len(torn) // 2])
-    refusal(f"folder:{tmp_path}", "2 of 4 images broken", first, third, "skip")
+    refusal(f"folder:{tmp_path}", "2 of 4 images broken", first, third, "(--skip-broken)")
     source = open_data(f"folder:{tmp_path}", skip_broken=True)
     assert "2 broken left out" in source.summary
     assert source.summary.startswith("2 images")
     assert source.name_of(0) == second
     assert (pixels_of(source) == noise(8, 8, key=1).transpose(2, 0, 1)).all()
+
+
+def test_broken_images_of_the_other_split_are_not_counted(tmp_path):
+    for name in ("train/1.png", "train/2.png", "test/1.png"):
+        save(tmp_path / name, noise(4, 4))
+        (tmp_path / name).write_bytes(b"no image")
+    refusal(f"folder:{tmp_path}", "2 of 2 images broken")
+    refusal(f"folder:{tmp_path}", "1 of 1 image broken", split="test")
 
 
 def test_only_ten_broken_images_are_named(tmp_path):
@@ -245,7 +255,7 @@ def _with_torn_bodies(root, count, torn):
 def test_a_streamed_source_names_the_broken_file_when_it_reads_it(tmp_path):
     _with_torn_bodies(tmp_path, 3, ["a/1.png"])
     source = open_data(f"folder:{tmp_path}", stream=True)
-    with pytest.raises(UserError, match=r"a/1\.png.*broken") as caught:
+    with pytest.raises(UserError, match=r"a/1\.png.*broken.*--skip-broken") as caught:
         source.rows(np.array([0, 1]))
     assert "\n" not in str(caught.value)
 

@@ -248,4 +248,4 @@ def test_a_table_without_images_lists_its_columns():
 
 def test_without_the_extra_the_command_to_install_it_is_told(monkeypatch):
     monkeypatch.setitem(sys.modules, "datasets", None)
-    refusal("hf:some/set", "pip install 'simulacra[hub]'")
+    refusal("hf:some/set", "the extra 'hub' (pip install 'datasets>=3')")

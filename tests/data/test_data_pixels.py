@@ -1,5 +1,8 @@
 """Pictures that are made to work: each conversion against values worked out by hand."""
 
+import struct
+import zlib
+
 import numpy as np
 import pytest
 from data_helpers import folder_of, noise, one, pixels_of, refusal, save
@@ -97,6 +100,46 @@ def test_sixteen_bits_are_scaled_not_cut(tmp_path, suffix):
     assert source.spec.channels == 1
     assert "1 16-bit scaled" in source.summary
     assert pixels_of(source)[0, :2].tolist() == [[0, 0, 1, 1], [1, 4, 128, 255]]
+
+
+def png_of_shorts(values, colour):
+    """A 16-bit PNG of values [H, W, C]; Pillow writes none in colour."""
+    height, width, _ = values.shape
+    rows = b"".join(b"\0" + row.astype(">u2").tobytes() for row in values)
+    head = struct.pack(">IIBBBBB", width, height, 16, colour, 0, 0, 0)
+    chunks = [(b"IHDR", head), (b"IDAT", zlib.compress(rows)), (b"IEND", b"")]
+    packed = [struct.pack(">I", len(d)) + n + d + struct.pack(">I", zlib.crc32(n + d)) for n, d in chunks]
+    return b"\x89PNG\r\n\x1a\n" + b"".join(packed)
+
+
+def tiff_of_shorts(values):
+    """An uncompressed 16-bit RGB TIFF of values [H, W, 3]."""
+    height, width, _ = values.shape
+    data = values.astype("<u2").tobytes()
+    bits = 8 + len(data)
+    tags = [(256, 1, width), (257, 1, height), (258, 3, bits), (259, 1, 1), (262, 1, 2), (273, 1, 8), (277, 1, 3)]
+    tags += [(278, 1, height), (279, 1, len(data))]
+    table = b"".join(struct.pack("<HHII", tag, 3, count, value) for tag, count, value in tags)
+    front = struct.pack("<2sHI", b"II", 42, bits + 6)
+    return front + data + struct.pack("<3H", 16, 16, 16) + struct.pack("<H", len(tags)) + table + bytes(4)
+
+
+@pytest.mark.parametrize(
+    ("suffix", "encode", "channels"),
+    [
+        (".png", lambda values: png_of_shorts(values, 2), 3),
+        (".png", lambda values: png_of_shorts(values, 6), 4),
+        (".png", lambda values: png_of_shorts(values, 4), 2),
+        (".tif", tiff_of_shorts, 3),
+    ],
+)
+def test_sixteen_bits_that_pillow_cuts_are_said(tmp_path, suffix, encode, channels):
+    values = np.random.default_rng(0).integers(0, 65536, (5, 6, channels))
+    (tmp_path / f"0001{suffix}").write_bytes(encode(values))
+    source = one(tmp_path, f"0001{suffix}")
+    assert "1 16-bit cut to 8 bits" in source.summary
+    if channels == 3:
+        assert (pixels_of(source) == (values >> 8).transpose(2, 0, 1)).all()
 
 
 def test_short_to_bytes_rounds_to_nearest():
