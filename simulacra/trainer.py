@@ -10,8 +10,8 @@ from typing import Any, NamedTuple
 
 import torch
 
-from simulacra import artifact, checkpoint, images
-from simulacra.capabilities import Reconstructs, Samples
+from simulacra import artifact, checkpoint, previews
+from simulacra.capabilities import Samples
 from simulacra.data import Feed
 from simulacra.distributed import Ranks, agreed, any_rank, barrier, broadcast, launched, process_group
 from simulacra.ema import judged
@@ -286,24 +286,9 @@ class Trainer:
         self.progress.say(text) if self.leads and not self.options.quiet else None
 
     def _preview(self) -> None:
-        """Pictures of the same latents, and of the same images reconstructed, at every preview."""
-        if not self.leads:
-            return
-        with self._judged():
-            model, spec = self.plan.model, self.plan.model.spec
-            if isinstance(model, Samples) and images.drawable(spec):
-                images.write(
-                    model.sample(64, seed=self.options.seed).cpu(), self.folder.preview(self.step, "samples"), spec
-                )
-            if isinstance(model, Reconstructs) and spec.kind == "image" and images.drawable(spec):
-                place = self.folder.preview(self.step, "reconstructions")
-                images.write_grid(self._reconstructions(model), place, columns=8)
-
-    def _reconstructions(self, model: Reconstructs) -> torch.Tensor:
-        """Rows of eight images, each above its reconstruction."""
-        x = Feed(self.session.source, seed=0, batch=min(32, len(self.session.source)), full_passes=True).at(0).x
-        pairs = zip(x.split(8), model.reconstruct(x).cpu().split(8))
-        return torch.cat([rows for pair in pairs for rows in pair])
+        if self.leads:
+            with self._judged():
+                previews.write(self.plan.model, self.session.source, self.folder, self.step, self.options.seed)
 
     @contextmanager
     def _judged(self) -> Iterator[str]:
@@ -328,18 +313,14 @@ class Trainer:
 
     def _save_model(self) -> None:
         others = {n: p.module for n, p in self.plan.players.items() if p.module is not self.plan.model}
+        model, seed = self.plan.model, self.options.seed
         with self._judged() as words:
-            samples = (
-                self.plan.model.sample(64, seed=self.options.seed).cpu()
-                if isinstance(self.plan.model, Samples)
-                else None
-            )
             artifact.save(
-                self.plan.model,
+                model,
                 self.folder.model,
                 facts=self._card(words),
                 training=others if self.options.with_training else None,
-                samples=samples,
+                samples=model.sample(64, seed=seed).cpu() if isinstance(model, Samples) else None,
             )
         self._model_at = self.step
 
