@@ -20,12 +20,12 @@ RUNS = {
     "flowers-48x32": ["--data", "folder:{flowers}", "--size", "48x32", "--mirror"],
 }
 BUDGETS = {
-    ("vae", "fashion"): ["--steps", "10000"],
-    ("vae", "flowers"): ["--steps", "2000"],
-    ("vae", "flowers-48x32"): ["--steps", "2000"],
-    ("dcgan", "fashion"): ["--steps", "3000"],
-    ("dcgan", "flowers"): ["--steps", "2500", "--width", "32"],
-    ("dcgan", "flowers-48x32"): ["--steps", "2500", "--width", "32"],
+    ("vae", "fashion"): ["--steps", "6000"],
+    ("vae", "flowers"): ["--steps", "1200"],
+    ("vae", "flowers-48x32"): ["--steps", "1500"],
+    ("dcgan", "fashion"): ["--steps", "2000"],
+    ("dcgan", "flowers"): ["--steps", "1500", "--width", "32"],
+    ("dcgan", "flowers-48x32"): ["--steps", "2000", "--width", "32"],
 }
 
 
