@@ -52,7 +52,8 @@ def main() -> None:
         print(f"simulacra {shown}: {time.monotonic() - began:.0f} s", flush=True)
         if given.pictures:
             shutil.copy(out / "model" / "samples.png", given.pictures / f"{recipe}-{name}.png")
-            for picture in sorted(out.glob("previews/reconstructions-*.png"))[-1:]:
+            photographs = "flowers" in name  # reconstructions show the originals, and some of those show people
+            for picture in [] if photographs else sorted(out.glob("previews/reconstructions-*.png"))[-1:]:
                 shutil.copy(picture, given.pictures / f"{recipe}-{name}-reconstructions.png")
 
 

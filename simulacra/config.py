@@ -26,9 +26,10 @@ class Config(BaseModel):
             path = " ".join(".".join(str(part) for part in first["loc"]).split())
             if first["type"] == "extra_forbidden":
                 raise unknown(f"setting of {what}", path, (name for name, _ in cls.settings())) from None
-            raise UserError(
-                f"{what}: '{path}' {_plain(first)}, not {json.dumps(first['input'], default=str)}"
-            ) from None
+            if first["type"] == "missing":
+                raise UserError(f"{what}: '{path}' is missing") from None
+            given = json.dumps(first["input"], default=str)
+            raise UserError(f"{what}: '{path}' {_plain(first)}, not {given}") from None
 
     @classmethod
     def settings(cls, prefix: str = "") -> Iterator[tuple[str, Any]]:

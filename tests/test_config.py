@@ -156,3 +156,11 @@ JSON = st.recursive(
 @settings(max_examples=200, deadline=None)
 def test_wild_records_are_taken_or_refused_in_one_line(values):
     assert "\n" not in refusal(lambda: Whole.read(values, "toy"))
+
+
+def test_a_missing_setting_is_named():
+    class Needy(Config):
+        needed: int
+
+    with pytest.raises(UserError, match=r"^the needy: 'needed' is missing$"):
+        Needy.read({}, "the needy")
