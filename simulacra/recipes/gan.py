@@ -65,7 +65,7 @@ def gan(spec: Spec, size: int, options: GANOptions) -> Plan:
 
     command   simulacra train gan --data mnist
     budget    40 passes over the data, 4 000 to 40 000 steps: about a minute on digits
-    score     see docs/results.md
+    score     none measured yet
     """
     return two_players(spec, options, "mlp", steps=min(max(40 * size // options.batch, 4000), 40_000))
 
@@ -83,7 +83,7 @@ def dcgan(spec: Spec, size: int, options: DCGANOptions) -> Plan:
 
     command   simulacra train dcgan --data mnist
     budget    14 passes over the data, 4 000 to 20 000 steps: under a minute on digits, 13 minutes on MNIST (2 cores)
-    score     see docs/results.md
+    score     MNIST, 13 125 steps: a classifier finds 2.30 nats of entropy over the ten digits (docs/results.md)
     """
     if spec.kind != "image":
         raise UserError("dcgan is for images, the data is vectors: use gan")
