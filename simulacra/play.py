@@ -3,6 +3,7 @@
 from collections.abc import Callable, Iterator, Mapping, Sequence
 from contextlib import AbstractContextManager, contextmanager, nullcontext
 from dataclasses import dataclass, field
+from functools import reduce
 from math import isfinite
 from typing import TYPE_CHECKING, NamedTuple, Protocol, Self
 
@@ -195,7 +196,7 @@ class Play:
         for k, (names, prefix, terms) in enumerate(costs):
             if not terms:
                 raise ValueError(f"the cost of move '{move.name}' has no terms")
-            total = torch.stack([*terms.values()]).sum() * (move.weight * share)
+            total = _weighed(terms, move.weight * share)
             if not total.requires_grad:
                 raise ValueError(f"the cost of move '{move.name}' does not depend on {', '.join(names)}")
             total.backward(inputs=self.game.parameters(names), retain_graph=k + 1 < len(costs))
@@ -221,7 +222,7 @@ class Play:
                 with self.game.moving(self.names), held(*(self.game.players[n].module for n in self.names)):
                     costs = self._costs(move, batch, at)
                     for k, (names, _, terms) in enumerate(costs):
-                        total = torch.stack([*terms.values()]).sum() * (move.weight * share)
+                        total = _weighed(terms, move.weight * share)
                         self._pull(names, total, v, last=k + 1 == len(costs))
         result = self.game.take_gradients(self.names)
         self._join(result, [])
@@ -265,6 +266,12 @@ class Play:
 def means(terms: Terms) -> dict[str, Tensor]:
     """The mean of each term, in float32 or better."""
     return {name: widen(term).mean() for name, term in terms.items()}
+
+
+def _weighed(terms: Terms, weight: float) -> Tensor:
+    """The sum of the terms times `weight`, without the operations that would change nothing."""
+    total = reduce(torch.add, terms.values())
+    return total if weight == 1.0 else total * weight
 
 
 def norm(grads: Sequence[Tensor | None], like: Tensor) -> Tensor:
