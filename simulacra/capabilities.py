@@ -59,12 +59,48 @@ class HasLogProb(Protocol):
         ...
 
 
+@runtime_checkable
+class HasPrior(Protocol):
+    """Decodes latents of a prior that can be drawn from."""
+
+    def prior(self, n: int, *, seed: int = 0, start: int = 0) -> Tensor:
+        """Latents start … start+n−1 of the stream `seed`, `[n, J]`: `decode` makes of them what `sample` gives."""
+        ...
+
+    def decode(self, z: Tensor) -> Tensor:
+        """Data `[N, ...]` on the scale of the data spec, of latents `[N, J]`."""
+        ...
+
+
+@runtime_checkable
+class Truncates(Protocol):
+    """Trades diversity for fidelity."""
+
+    def truncated(self, n: int, threshold: float, *, seed: int = 0, start: int = 0) -> Tensor:
+        """Samples as `sample` gives them, of latents each of whose numbers is within ±`threshold`: the truncation
+        trick (Brock, Donahue & Simonyan 2019, §3.1). A threshold of infinity gives the samples of `sample`."""
+        ...
+
+
+@runtime_checkable
+class HasLogWeights(Protocol):
+    """Has importance weights, whose mean is an unbiased estimate of p(x)."""
+
+    def log_weights(self, x: Tensor, samples: int, *, seed: int = 0, start: int = 0) -> Tensor:
+        """log p(x, z_k) − log q(z_k|x), z_k ~ q(z|x), k < `samples`, in nats: `[N, samples]`, of data rows
+        start … start+N−1. Noise is a function of (seed, row, k); data is made bits, where it is, as by `log_prob`."""
+        ...
+
+
 CAPABILITIES: dict[str, type] = {
     "sample": Samples,
     "encode": Encodes,
     "decode": Decodes,
     "reconstruct": Reconstructs,
     "log_prob": HasLogProb,
+    "prior": HasPrior,
+    "truncated": Truncates,
+    "log_weights": HasLogWeights,
 }
 
 

@@ -19,7 +19,7 @@ from safetensors import SafetensorError
 from safetensors.torch import load, save
 from torch import Tensor
 
-from simulacra.distributed import average_buffers, gather_rows
+from simulacra.distributed import average_buffers
 from simulacra.errors import MachineError, UserError
 from simulacra.game import Game, Player, Table
 
@@ -46,7 +46,7 @@ def collect(players: Mapping[str, Player], game: Game, table: Table) -> dict[str
         for i, memory in optimizer.state_dict()["state"].items():
             tensors |= {f"optimizer/{name}/{i}/{key}": value for key, value in memory.items() if value is not None}
     for name, value in game.state.items():
-        tensors[f"state/{name}"] = gather_rows(table, value) if name in game.per_sample else value
+        tensors[f"state/{name}"] = table.gather(value) if name in game.per_sample else value
     for move, sums in game.statistics.items():
         joined = {name: value.clone() for name, value in sums.items()}
         table.sum([*joined.values()])

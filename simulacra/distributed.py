@@ -36,6 +36,19 @@ class Ranks(Table):
         for tensor in tensors:
             tensor.detach().div_(self.size)
 
+    def gather(self, rows: Tensor) -> Tensor:
+        """The rows `[N, ...]` of all ranks, one rank after the other; a rank without any may send a bare `[0]`."""
+        said: list[tuple[tuple[int, ...], torch.dtype]] = [((), rows.dtype)] * self.size
+        dist.all_gather_object(said, (tuple(rows.shape), rows.dtype))
+        longest = max(shape[0] for shape, _ in said)
+        row, dtype = next(((shape[1:], dtype) for shape, dtype in said if shape[0]), (rows.shape[1:], rows.dtype))
+        padded = rows.new_zeros(longest, *row, dtype=dtype)
+        if len(rows):
+            padded[: len(rows)] = rows
+        parts = [torch.empty_like(padded) for _ in range(self.size)]
+        dist.all_gather(parts, padded)
+        return torch.cat([part[: shape[0]] for part, (shape, _) in zip(parts, said)])
+
 
 def _by_dtype(tensors: Sequence[Tensor]) -> Iterator[list[Tensor]]:
     for dtype in dict.fromkeys(tensor.dtype for tensor in tensors):
@@ -74,15 +87,6 @@ def broadcast(modules: Sequence[nn.Module]) -> None:
 def average_buffers(table: Table, modules: Sequence[nn.Module]) -> None:
     """Running statistics become their mean over ranks, as they are saved; counters are equal already."""
     table.mean([b for module in modules for b in module.buffers() if b.is_floating_point()])
-
-
-def gather_rows(table: Table, rows: Tensor) -> Tensor:
-    """Per-sample state of the joint batch from each rank's rows, on every rank."""
-    if table.size == 1:
-        return rows
-    parts = [torch.empty_like(rows) for _ in range(table.size)]
-    dist.all_gather(parts, rows.contiguous())
-    return torch.cat(parts)
 
 
 def barrier(table: Table) -> None:

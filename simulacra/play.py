@@ -167,6 +167,10 @@ class Table:
     def sum(self, tensors: Sequence[Tensor]) -> None:
         """Replace each tensor by its sum over ranks."""
 
+    def gather(self, rows: Tensor) -> Tensor:
+        """The rows `[N, ...]` of all ranks, one rank after the other; they may have different numbers of them."""
+        return rows
+
 
 class Play:
     """A round about to be played on a turn: a rule takes its gradients as often as it wants, always on the same batch

@@ -1,0 +1,1 @@
+"""Features: what networks say of images, so that sets of images can be compared; one extractor per file."""
