@@ -58,7 +58,7 @@ def _about(model: Model, facts: Mapping[str, Any]) -> str:
 def _use(model: Model) -> str:
     x = "images" if model.spec.kind == "image" else "points"
     known = verbs(model)
-    lines = [USES[verb].format(x=x) for verb in known if verb != "decode" or "encode" in known]
+    lines = [USES[verb].format(x=x) for verb in known if verb in USES and (verb != "decode" or "encode" in known)]
     code = ["import simulacra", "", 'model = simulacra.load(".")  # this folder, or the id of its repository', *lines]
     return "\n".join(["## Use", "", "```python", *code, "```"])
 

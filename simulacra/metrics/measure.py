@@ -167,13 +167,15 @@ class Kept:
 
     def rows(self, table: Table) -> Tensor:
         """The rows `[N, ...]` of all ranks, by their number. Raises ValueError where two rows have one number."""
-        index, rows = (
-            table.gather(torch.cat(parts) if parts else torch.empty(0)) for parts in (self._index, self._rows)
-        )
+        index, rows = table.gather(_joined(self._index)), table.gather(_joined(self._rows))
         order = index.argsort()
         if len(index) and (index[order].diff() == 0).any():
             raise ValueError("two rows have one number")
         return rows.index_select(0, order.to(rows.device))
+
+
+def _joined(parts: list[Tensor]) -> Tensor:
+    return torch.cat(parts) if parts else torch.empty(0)
 
 
 def mean_score(values: Tensor, **facts: Any) -> Score:
