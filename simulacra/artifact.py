@@ -22,7 +22,7 @@ from safetensors.torch import save as safetensors
 from torch import Tensor, nn
 
 from simulacra import images
-from simulacra.card import card
+from simulacra.card import card, with_scores
 from simulacra.checkpoint import sync_folder, write_durably
 from simulacra.config import Config
 from simulacra.data.spec import Spec
@@ -182,6 +182,22 @@ def _check_replaceable(place: Path) -> None:
         raise UserError(f"cannot save to {place}: it is a file")
     if place.exists() and any(place.iterdir()) and not (place / CONFIG).exists():
         raise UserError(f"cannot save to {place}: it holds other things than an artifact; choose another folder")
+
+
+def list_scores(folder: Path, scores: Mapping[str, Any]) -> None:
+    """List `scores` (as `save` takes them) on the card of the artifact in `folder`, in place of those it lists.
+
+    Raises:
+        MachineError: the card cannot be written.
+    """
+    path = folder / CARD
+    try:
+        text = path.read_text("utf-8", errors="replace") if path.exists() else ""
+        beside = folder / f".{CARD}.partial"
+        write_durably(beside, with_scores(text, scores).encode(errors="replace"))
+        beside.replace(path)
+    except OSError as error:
+        raise MachineError(f"cannot write {path}: {error.strerror or error}") from error
 
 
 # Loading

@@ -73,6 +73,13 @@ def _origin(model: Model, facts: Mapping[str, Any]) -> str:
     return "\n".join(lines)
 
 
+def with_scores(text: str, scores: Mapping[str, Any]) -> str:
+    """A card with this list of scores in the place of its own, or at its end."""
+    before, _, _ = text.partition("\n## Scores\n")
+    listed = f"\n\n{_scores(scores)}" if scores else ""
+    return f"{before.rstrip()}{listed}\n"
+
+
 def _scores(scores: Mapping[str, Any]) -> str:
     lines = ["## Scores", "", "| measure | value | measured how |", "|---|---|---|"]
     return "\n".join([*lines, *(f"| {_cell(name)} | {' | '.join(_score(score))} |" for name, score in scores.items())])

@@ -8,6 +8,10 @@ class UserError(Exception):
     """A mistake of the user's: one clear line that names the thing and the way out. The command line exits with 2."""
 
 
+class EmptySplit(UserError):
+    """A split of a data set that holds no rows."""
+
+
 class MachineError(Exception):
     """The machine failed (disk full, read-only, out of memory): the last checkpoint is intact. Exits with 1."""
 

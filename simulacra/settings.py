@@ -7,6 +7,7 @@ from pydantic import Field
 
 from simulacra.config import Config
 from simulacra.errors import UserError
+from simulacra.protocol import Words
 
 
 class RunOptions(Config):
@@ -32,6 +33,10 @@ class RunOptions(Config):
     log_every: int = Field(10, gt=0, description="steps from one line of log.jsonl to the next")
     preview_every: int | None = Field(None, gt=0, description="steps from one preview to the next (default: a tenth)")
     checkpoint_every: int | None = Field(None, gt=0, description="steps between checkpoints (default: a tenth)")
+    evaluate: Words | None = Field(None, description="scores taken while training, with commas: see `measures`")
+    evaluate_every: int | None = Field(None, gt=0, description="steps between evaluations (default: a tenth)")
+    evaluate_features: str | None = Field(None, description="extractor of those scores (default: by the data)")
+    evaluate_samples: int | None = Field(None, gt=0, description="samples drawn for them (default: 10000)")
     keep: int = Field(2, ge=1, description="checkpoints kept")
     retries: int = Field(3, ge=0, description="tries after a NaN before giving up")
     with_training: bool = Field(False, description="put the other players into model/ too, for fine-tuning")

@@ -23,8 +23,10 @@ from simulacra.memory import is_out_of_memory, micro_batches_that_fit
 from simulacra.models.base import Model
 from simulacra.precision import autocast
 from simulacra.runfolder import environment
+from simulacra.scorebook import ScoreBook, listing, of_subject
 from simulacra.session import Session, has_convolutions, settle
 from simulacra.settings import RunOptions
+from simulacra.subjects import shareable
 from simulacra.warmstart import warm_start
 
 
@@ -134,6 +136,10 @@ class Trainer:
             lines += warm_start(self.plan.players, origin)
         if found:
             self._take_over(found)
+        if self._evaluates and self.leads:
+            from simulacra.training_scores import check  # and all measures with it
+
+            check(self.session)
         self._show_progress()
         for line in (*self._facts(), *lines, *([f"going on from step {self.step}"] if self.step else [])):
             self._say(line)
@@ -182,6 +188,7 @@ class Trainer:
     def _restart_log(self, event: str, **facts: Any) -> None:
         """Cut log and events back to this step and say why."""
         checkpoint.drop_after(self.folder.checkpoints, self.step)
+        ScoreBook(self.folder.path).cut(self.step)
         self.events.restart(self.log.cut(self.step))
         self.log.write({"event": event, "from": self.step, "attempt": self.attempt, "time": time.time(), **facts})
 
@@ -204,6 +211,8 @@ class Trainer:
                 self._tell()
             if self._is_due(options.preview_every):
                 self._preview()
+            if self._evaluates and self._is_due(options.evaluate_every):
+                self._evaluate()
             if self._is_due(options.checkpoint_every):
                 self._save()
                 self.tries = 0
@@ -290,6 +299,22 @@ class Trainer:
             with self._judged():
                 previews.write(self.plan.model, self.session.source, self.folder, self.step, self.options.seed)
 
+    @property
+    def _evaluates(self) -> bool:
+        return bool(self.options.evaluate or self.options.evaluate_every)
+
+    def _evaluate(self) -> None:
+        """Scores of the model as it would be saved now; the time they take is not training's."""
+        began = time.monotonic()
+        if self.leads:
+            from simulacra.training_scores import score_in_training
+
+            for line in score_in_training(self.session, self.step, self._judged, self._pending):
+                self._say(line)
+        barrier(self.table)
+        self._began += time.monotonic() - began
+        self._marked = (self._marked[0] + time.monotonic() - began, self._marked[1])
+
     @contextmanager
     def _judged(self) -> Iterator[str]:
         averages = [player.averaged for player in self.plan.players.values() if player.averaged]
@@ -330,10 +355,11 @@ class Trainer:
             "weights": weights,
             "recipe": recipe.name,
             "paper": recipe.paper,
-            "data": _shareable(source.word),
+            "data": shareable(source.word),
             "summary": source.summary,
             "steps": self.step,
             "seed": self.options.seed,
+            "scores": listing(of_subject(ScoreBook(self.folder.path).read(), kind="training", step=self.step)),
         }
 
     def _finish(self) -> Run:
@@ -400,12 +426,6 @@ class Trainer:
             return "not even one row at a time fits: choose a smaller batch, network or image size"
         rows = f"{-(-batch // number)} of {batch} rows at a time"
         return f"--micro-batches {number} fits ({rows}), or try a smaller --batch in another --out"
-
-
-def _shareable(word: str) -> str:
-    """A data word for a card that others read: of a path, only its end."""
-    kind, colon, place = word.partition(":")
-    return f"{kind}:{Path(place).name}" if colon and kind != "hf" else word
 
 
 @contextmanager

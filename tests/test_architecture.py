@@ -35,10 +35,10 @@ MAY_IMPORT = {
 }
 """For modules that match a pattern, all they may import of the package; what matches none is the machinery around."""
 IMPORTED_BY = {
-    "recipes*": ("recipes*", "session", "benchmark", "cli"),
-    "trainer": ("cli",),
-    "benchmark": ("cli",),
-    "cli": ("__main__",),
+    "recipes*": ("recipes*", "session", "benchmark", "cli*"),
+    "trainer": ("cli*",),
+    "benchmark": ("cli*",),
+    "cli*": ("cli*", "__main__"),
     "__main__": (),
 }
 """For modules that match a pattern, all that may import them."""

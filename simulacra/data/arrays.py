@@ -15,7 +15,7 @@ from simulacra.data.pixels import short_to_bytes, unit_to_bytes
 from simulacra.data.request import SMALLEST, Request
 from simulacra.data.source import Source
 from simulacra.data.tensors import ImageArray, image_source
-from simulacra.errors import UserError
+from simulacra.errors import EmptySplit, UserError
 
 MOST_CLASSES = 100_000
 FEW_CLASSES = 1000  # up to which numbers that no row carries are classes too
@@ -230,5 +230,5 @@ def _class_names(path: str, names: NDArray[Any], most: int) -> tuple[str, ...]:
 def _split_rows(path: str, count: int, split: str) -> NDArray[np.int64]:
     rows = np.array([row for row in range(count) if hashed_split(str(row)) == split], np.int64)
     if not len(rows):
-        raise UserError(f"the {split} split of {path!r} is empty, with {count:,} rows in all: add an array test_images")
+        raise EmptySplit(f"the {split} split of {path!r} is empty, with {count:,} rows in all: add an array test_images")
     return rows

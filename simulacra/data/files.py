@@ -15,7 +15,7 @@ from simulacra.data.pictures import Found, build
 from simulacra.data.request import Request
 from simulacra.data.source import Source
 from simulacra.data.summary import images
-from simulacra.errors import UserError
+from simulacra.errors import EmptySplit, UserError
 
 IMAGES = (".png", ".jpg", ".jpeg", ".bmp", ".gif", ".webp", ".tif", ".tiff")
 LABELS = "labels.csv"
@@ -65,7 +65,7 @@ def find(where: str, container: Folder | Archive, split: str) -> Found:
     splits, notes = _splits(where, inner, split)
     chosen = np.array([row for row, (s, _) in enumerate(splits) if s == split], np.int64)
     if not len(chosen):
-        raise UserError(
+        raise EmptySplit(
             f"the {split} split of {where} is empty: {images(len(inner))} in all; make folders train/ and test/"
         )
     tables = _tables(where, container, names, outer)

@@ -11,7 +11,7 @@ from simulacra.data.names import NumberedRows
 from simulacra.data.pictures import Found, build
 from simulacra.data.request import Request
 from simulacra.data.source import Source
-from simulacra.errors import UserError
+from simulacra.errors import EmptySplit, UserError
 
 
 class Table(Protocol):
@@ -52,7 +52,7 @@ def table_source(request: Request, table: Table) -> Source:
         UserError: no column of images, no rows, or labels that are missing (None or -1).
     """
     if not len(table):
-        raise UserError(f"the {request.split} split of {request.word!r} is empty")
+        raise EmptySplit(f"the {request.split} split of {request.word!r} is empty")
     image = _column(table, "Image")
     if image is None:
         raise UserError(f"{request.word!r} has no column of images; its columns are: {', '.join(table.features)}")

@@ -26,7 +26,7 @@ class Request:
 
     def __post_init__(self) -> None:
         if self.split not in SPLITS:
-            raise unknown("split", self.split, SPLITS)
+            raise unknown("split", self.split, (*SPLITS, "all"))
         if self.size is not None:
             _check_size(self.size)
         if self.channels not in (None, 1, 3):

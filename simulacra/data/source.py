@@ -32,7 +32,7 @@ class Source:
 
     Attributes:
         word: the word it was opened with, such as "mnist" or "folder:PATH".
-        split: "train" or "test".
+        split: "train", "test" or "all".
         spec: what a row looks like.
         summary: one line that says what was found and what was done to it.
         fingerprint: hex sha256 of the content; for rows decoded on demand, of names, sizes, labels, resizing and the

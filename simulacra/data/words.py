@@ -1,17 +1,19 @@
 """The words that `--data` takes."""
 
 import os
-from collections.abc import Callable
+from collections.abc import Callable, Sequence
 from typing import Literal
 
 from simulacra.data.arrays import open_npz
 from simulacra.data.files import open_folder, open_zip
 from simulacra.data.hub import open_hub
+from simulacra.data.joined import join
 from simulacra.data.known import open_cifar10, open_digits, open_fashion_mnist, open_mnist
-from simulacra.data.request import Request
+from simulacra.data.request import SPLITS, Request
 from simulacra.data.source import Source
 from simulacra.data.worlds.points import open_grid, open_ring
-from simulacra.errors import UserError, unknown
+from simulacra.data.worlds.stacked import open_stacked_mnist
+from simulacra.errors import EmptySplit, UserError, unknown
 
 Opener = Callable[[Request], Source]
 NAMES: dict[str, Opener] = {
@@ -21,6 +23,7 @@ NAMES: dict[str, Opener] = {
     "cifar10": open_cifar10,
     "ring": open_ring,
     "grid": open_grid,
+    "stacked_mnist": open_stacked_mnist,
 }
 PREFIXES: dict[str, Opener] = {"folder": open_folder, "zip": open_zip, "npz": open_npz, "hf": open_hub}
 ARGUMENTS = {"folder": "PATH", "zip": "PATH", "npz": "PATH", "hf": "owner/name"}
@@ -45,7 +48,7 @@ def open_data(
     Args:
         word: a known name ("digits", "mnist", ...), a world ("ring", "grid"), or "folder:PATH", "zip:PATH", "npz:PATH",
             "hf:owner/name".
-        split: "train" or "test".
+        split: "train", "test", or "all": both, one after the other.
         size: (H, W) in pixels that images are cropped and resized to; by default their own, 64x64 where sizes differ.
         channels: 1 (grey) or 3 (RGB); by default 1 where all images are grey, 3 otherwise.
         skip_broken: leave out images that cannot be decoded instead of refusing the data set.
@@ -55,8 +58,24 @@ def open_data(
         UserError: one line that says what is wrong, where, and the way out.
     """
     opener = _opener(word)
-    request = Request(word=word, split=split, size=size, channels=channels, skip_broken=skip_broken, stream=stream)
-    return opener(request)
+    splits = SPLITS if split == "all" else (split,)
+    requests = [
+        Request(word=word, split=each, size=size, channels=channels, skip_broken=skip_broken, stream=stream)
+        for each in splits
+    ]
+    return opener(requests[0]) if len(requests) == 1 else _all(opener, requests)
+
+
+def _all(opener: Opener, requests: Sequence[Request]) -> Source:
+    """All splits that hold rows, as one source."""
+    found: list[Source] = []
+    for request in requests:
+        try:
+            found.append(opener(request))
+        except EmptySplit:
+            if request is requests[-1] and not found:
+                raise
+    return join(found)
 
 
 def _opener(word: str) -> Opener:

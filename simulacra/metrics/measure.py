@@ -16,6 +16,10 @@ from simulacra.play import Table
 Side = Literal["real", "fake", "held_out"]
 """The reference rows, the rows that are judged, and rows kept back for whatever a measure chooses on them."""
 Better = Literal["lower", "higher", "neither"]
+WAYS_OUT = {
+    "logits": "choose an extractor that classifies, such as --features mnist, inception, or one of your own",
+    "labels": "judge labelled rows, such as --fake folder:PATH with a folder for each class",
+}
 WORDS = {"real": "the real side", "fake": "the generated side", "held_out": "the held-out rows"}
 
 
@@ -130,7 +134,7 @@ class Measure(ABC):
         self._width = width
         for want in self.wants:
             if getattr(seen, want) is None:
-                raise UserError(f"{self.name} needs {want}, and {WORDS[side]} has none")
+                raise lacking(self.name, want, side)
         for values in (seen.features, seen.logits):
             if values is not None and not torch.isfinite(values).all():
                 row = int(seen.index[(~torch.isfinite(values)).any(1)][0])
@@ -176,6 +180,11 @@ class Kept:
 
 def _joined(parts: list[Tensor]) -> Tensor:
     return torch.cat(parts) if parts else torch.empty(0)
+
+
+def lacking(measure: str, want: str, side: Side) -> UserError:
+    """The error of a side without the logits or labels that a measure wants."""
+    return UserError(f"{measure} needs {want}, and {WORDS[side]} has none: {WAYS_OUT[want]}")
 
 
 def mean_score(values: Tensor, **facts: Any) -> Score:

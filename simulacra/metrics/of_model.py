@@ -37,12 +37,16 @@ class ModelMeasure(ABC):
         name: its word, also the prefix of its options.
         better: its scores by name, and which way each is better.
         capability: the protocol of `capabilities` that the model must have.
+        uses_features: whether it asks an extractor.
+        uses_test: whether it asks for rows of the test split.
         Config: its options.
     """
 
     name: ClassVar[str]
     better: ClassVar[Mapping[str, Better]]
     capability: ClassVar[type]
+    uses_features: ClassVar[bool] = False
+    uses_test: ClassVar[bool] = False
     Config: ClassVar[type[settings.Config]] = settings.Config
 
     def __init__(self, config: settings.Config | None = None) -> None:

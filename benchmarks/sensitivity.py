@@ -1,0 +1,155 @@
+"""What every measure of samples makes of known faults, on MNIST with `mnist` features: the sign that was expected,
+with its reason, beside the figure that was measured.
+
+    python benchmarks/sensitivity.py [--only MEASURE ...]        about ten minutes on 2 cores
+
+Reference: 5,000 training images (R). Healthy samples: 5,000 other training images (A); another 5,000 (B) tell how much
+a healthy figure varies. Faults of A: blur (Gaussian, σ = 1.5 pixels), noise (Gaussian, σ = 0.3 of the range, clipped),
+half of the classes dropped (5,000 others, of the digits 0 to 4), duplicates (500 of A, ten times each), memorised (R
+itself). A figure counts as equal (=) where it is within 3 max(|A − B|, its standard error) of A's, else as raised (↑)
+or lowered (↓). A p-value counts as lowered where it is at most 0.01, as raised where it is at least 0.99.
+
+The measures of a model (log_prob, iwae, ppl) see no samples and are left out; so is AIS, which sees an energy.
+
+EXPECTED was written, and committed, before the first run.
+"""
+
+import argparse
+import time
+
+import numpy as np
+import torch
+from torchvision.transforms.functional import gaussian_blur
+
+from simulacra.data import Spec, open_data
+from simulacra.errors import UserError
+from simulacra.features.catalogue import find_extractor
+from simulacra.metrics import catalogue
+from simulacra.metrics.measure import Measure, Score, Seen
+
+FAULTS = ("blur", "noise", "half", "duplicates", "memorised")
+COUNT = 5_000
+
+EXPECTED: dict[str, tuple[str, str]] = {
+    # score: signs for blur, noise, half of the classes, duplicates, memorised; and why
+    "fid": ("↑↑↑↑↓", "every fault moves the moments; copies of the reference have its moments exactly: 0"),
+    "intra_fid": ("↑↑r↑↓", "as FID within classes; refused (r) where a class has no samples"),
+    "kid": ("↑↑↑↑↓", "equal pairs raise the mean kernel among duplicates; equal sets give less than 0, being unbiased"),
+    "mmd": ("↑↑↑↑↓", "as KID, with another kernel"),
+    "mmd_p": ("↓↓↓↓↑", "every fault is found out at 1,000 rows; equal sets cannot be told apart by any permutation"),
+    "is": ("↓↓↓↓=", "less sure, fewer classes, or shares of classes that vary more; memorising is not seen"),
+    "h_y": ("↓↓↓↓=", "predictions of spoilt images crowd into few classes; 500 draws share out less evenly than 5,000"),
+    "h_y_given_x": ("↑↑===", "the classifier doubts spoilt images only"),
+    "precision": ("↓↓==↑", "spoilt images leave the reference's balls; a reference row lies in its own ball"),
+    "recall": ("↓↓↓↓↑", "lost modes; a duplicate's nearest neighbour is at distance 0, so its ball is a point"),
+    "density": ("↓↓==↑", "as precision, counting balls; dropping classes does not change where the others lie"),
+    "coverage": ("↓↓↓↓↑", "balls of the reference that no sample falls into; copies fall into every one"),
+    "ndb": ("↑↑↑↑↓", "shares of bins differ; duplicates break the test's independence; copies have equal shares"),
+    "ndb_js": ("↑↑↑↑↓", "the same shares, as a divergence"),
+    "swd": ("↑↑↑↑↓", "every fault moves projections; equal sets are at distance 0"),
+    "wasserstein": ("↑↑↑↑↓", "as above; with duplicates most mass must travel to rows that have no partner"),
+    "modes": ("==↓==", "all ten digits are named somewhere unless they are missing"),
+    "mode_kl": ("↑↑↑↑=", "shares of predicted classes: crowded, missing, or drawn from 500"),
+    "parzen": (
+        "↓↓↓↓=",
+        "kernels further from test images, missing, or 500; training images of either half are as good",
+    ),
+    "memorised": (
+        "↓↓↑=↑",
+        "spoilt images lie far from the training set; 0 to 4 are digits of less variety than 5 to 9",
+    ),
+    "copies": ("↓↓↑=↑", "the same distances, at their lower end"),
+    "cas": ("↓↓↓↓=", "a classifier learns less from spoilt images, half of the classes, or 500 images"),
+}
+
+
+def images() -> tuple[dict[str, torch.Tensor], dict[str, torch.Tensor]]:
+    """Images uint8 by set, and labels: R, A, B, the faults, the test images and the last sixth of the training set."""
+    train, test = open_data("mnist"), open_data("mnist", split="test")
+    order = np.random.default_rng(0).permutation(50_000)
+    x, y = train.rows(order), train.labels[torch.from_numpy(order)]
+    r, a, b, rest = slice(0, COUNT), slice(COUNT, 2 * COUNT), slice(2 * COUNT, 3 * COUNT), slice(3 * COUNT, None)
+    few = (y[rest] < 5).nonzero().flatten()[:COUNT]
+    noise = torch.randn(x[a].shape, generator=torch.Generator().manual_seed(0))
+    ten = torch.arange(500).repeat_interleave(10)
+    late = np.arange(50_000, 51_000)
+    sets = {
+        "R": (x[r], y[r]),
+        "A": (x[a], y[a]),
+        "B": (x[b], y[b]),
+        "blur": (gaussian_blur(x[a], [9, 9], [1.5, 1.5]), y[a]),
+        "noise": ((x[a] / 255 + 0.3 * noise).clamp(0, 1).mul(255).round().to(torch.uint8), y[a]),
+        "half": (x[rest][few], y[rest][few]),
+        "duplicates": (x[a][ten], y[a][ten]),
+        "memorised": (x[r], y[r]),
+        "test": (test.rows(np.arange(len(test))), test.labels),
+        "validation": (train.rows(late), train.labels[torch.from_numpy(late)]),
+    }
+    return {name: pair[0] for name, pair in sets.items()}, {name: pair[1] for name, pair in sets.items()}
+
+
+def rows_of(role: str, samples: str) -> str:
+    """The set that plays a role where `samples` are judged."""
+    return {"samples": samples, "reference": "R", "train": "R"}.get(role, role)
+
+
+def score(kind: type[Measure], samples: str, seen: dict, spec: Spec) -> dict[str, Score] | None:
+    """The scores of a set; None where they are refused."""
+    measure = kind(spec=spec)
+    extractor = kind.features or "mnist"
+    try:
+        for side, role in kind.sides.items():
+            measure.update(side, seen[extractor, rows_of(role, samples)])
+        return measure.compute()
+    except UserError as error:
+        print(f"  {kind.name} of {samples} refused: {error}", flush=True)
+        return None
+
+
+def sign(name: str, healthy: Score, other: Score | None, spread: float) -> str:
+    """How a faulty figure differs from the healthy one."""
+    if other is None:
+        return "r"
+    if name == "mmd_p":
+        return "↓" if other.value <= 0.01 else "↑" if other.value >= 0.99 else "="
+    within = 3 * max(spread, healthy.standard_error or 0.0, other.standard_error or 0.0)
+    change = other.value - healthy.value
+    return "=" if abs(change) <= within else "↑" if change > 0 else "↓"
+
+
+def main() -> None:
+    parser = argparse.ArgumentParser()
+    parser.add_argument("--only", nargs="*")
+    only = parser.parse_args().only
+    spec = open_data("mnist").spec
+    x, y = images()
+    seen: dict[tuple[str, str], Seen] = {}
+    for extractor in ("mnist", "pixels"):
+        look = find_extractor(extractor, spec, resizer=None, device=torch.device("cpu"))
+        for name, rows in x.items():
+            seen[extractor, name] = Seen(torch.arange(len(rows)), *look(rows), y[name])
+    print("| score | healthy A | healthy B | " + " | ".join(FAULTS) + " | as expected |")
+    print("|---|---|---|" + "---|" * (len(FAULTS) + 1), flush=True)
+    right = total = 0
+    for kind in catalogue.measures().values():
+        if not issubclass(kind, Measure) or (only and kind.name not in only):
+            continue
+        began = time.monotonic()
+        found = {name: score(kind, name, seen, spec) for name in ("A", "B", *FAULTS)}
+        for name in found["A"]:
+            a, b = found["A"][name], found["B"][name]
+            cells, hits = [], 0
+            for fault, expected in zip(FAULTS, EXPECTED[name][0]):
+                other = found[fault] and found[fault].get(name)
+                got = sign(name, a, other, abs(a.value - b.value))
+                hits += got == expected
+                cells.append(f"{other.value:.4g} {got}" if other else got)
+                cells[-1] += "" if got == expected else f" (expected {expected})"
+            right, total = right + hits, total + len(FAULTS)
+            print(f"| {name} | {a.value:.4g} | {b.value:.4g} | " + " | ".join(cells) + f" | {hits} of {len(FAULTS)} |")
+        print(f"  {kind.name}: {time.monotonic() - began:.0f} s", flush=True)
+    print(f"{right} of {total} signs as expected")
+
+
+if __name__ == "__main__":
+    main()

@@ -1,0 +1,120 @@
+"""Commands that make models and use them."""
+
+import json
+import os
+from pathlib import Path
+from typing import Annotated, Any
+
+import typer
+
+from simulacra.cli.options import OWN_OPTIONS, Json, given, pairs, print_table, with_options
+from simulacra.errors import UserError
+from simulacra.settings import RunOptions
+
+
+def add_to(app: typer.Typer) -> None:
+    """Add these commands."""
+    app.command(context_settings=OWN_OPTIONS)(train)
+    app.command()(sample)
+    app.command(context_settings=OWN_OPTIONS)(benchmark)
+    app.command()(share)
+
+
+@with_options(RunOptions)
+def train(
+    context: typer.Context,
+    recipe: Annotated[str, typer.Argument(help="what to train: see `simulacra list`")],
+    data: Annotated[
+        str | None,
+        typer.Option(
+            help="digits, mnist, ..., folder:PATH, zip:PATH, npz:PATH, hf:OWNER/NAME, ring, grid (default: recipe's)"
+        ),
+    ] = None,
+    out: Annotated[
+        Path | None, typer.Option(help="folder of the run (default: runs/RECIPE-DATA); an old one is continued")
+    ] = None,
+    origin: Annotated[str | None, typer.Option("--from", help="run or artifact to take matching weights from")] = None,
+    dry_run: Annotated[bool, typer.Option("--dry-run", help="print the resolved recipe and stop")] = False,
+    as_json: Json = False,
+    **run: Any,
+) -> None:
+    """Train a recipe, or go on with a run: the same command on the same folder continues where it stopped.
+
+    Every recipe has options of its own besides, such as --width 32 or --generator.lr 1e-4: see `simulacra show RECIPE`.
+    """
+    own = pairs(context.args)
+    out = out or Path("runs") / f"{recipe}-{_slug(data or _default_data(recipe))}"
+    from simulacra.session import settle
+
+    session = settle(recipe, out=out, data=data, origin=origin, run=given(run), recipe=own)
+    if dry_run:
+        print(json.dumps(session.record, indent=1))
+        return
+    from simulacra.trainer import play
+
+    result = play(session)
+    if as_json and int(os.environ.get("RANK", "0")) == 0:
+        facts = {"run": str(result.folder), "step": result.step, "seconds": result.seconds, "terms": dict(result.terms)}
+        print(json.dumps(facts | {"interrupted": result.interrupted}))
+    if result.interrupted:
+        raise typer.Exit(128 + result.interrupted)
+
+
+def _default_data(recipe: str) -> str:
+    from simulacra.recipes import find
+
+    return find(recipe).data
+
+
+def _slug(word: str) -> str:
+    """A data word as part of a folder's name."""
+    return Path(word.partition(":")[2] or word).stem
+
+
+def sample(
+    run: Annotated[str, typer.Argument(help="a run, an artifact, or a hub id OWNER/NAME")],
+    n: Annotated[int, typer.Option("-n", "--number", min=1, help="how many")] = 64,
+    seed: Annotated[int, typer.Option(min=0, max=2**62 - 1, help="which samples: equal seeds give equal ones")] = 0,
+    out: Annotated[str, typer.Option(help="X.png: a grid; X/: a folder of PNGs; X.npz: arrays")] = "samples.png",
+    device: Annotated[str, typer.Option(help="auto, cpu, cuda, mps")] = "auto",
+) -> None:
+    """Draw samples from a trained model. Needs neither the data nor the options it was trained with."""
+    from simulacra import images
+    from simulacra.artifact import load
+    from simulacra.capabilities import Samples, verbs
+    from simulacra.precision import choose_device
+
+    model = load(run, device=choose_device(device))
+    if not isinstance(model, Samples):
+        raise UserError(f"{run} is a {model.name}, which cannot sample: it can {', '.join(verbs(model))}")
+    images.write(model.sample(n, seed=seed).cpu(), out, model.spec)
+    print(f"{n} samples in {out}")
+
+
+def benchmark(
+    context: typer.Context,
+    recipe: Annotated[str, typer.Argument(help="what to time: see `simulacra list`")] = "dcgan",
+    data: Annotated[str, typer.Option(help="as for `train`")] = "digits",
+    steps: Annotated[int, typer.Option(min=1, help="steps timed in each setting")] = 30,
+    device: Annotated[str, typer.Option(help="auto, cpu, cuda, mps")] = "auto",
+    as_json: Json = False,
+) -> None:
+    """Time a recipe's training step on this machine, in each precision."""
+    from simulacra.benchmark import measure
+
+    rows = measure(recipe, data, pairs(context.args), steps, device)
+    if as_json:
+        print(json.dumps(rows, indent=1))
+        return
+    print_table(["precision", "ms per step", "images per second"], [[str(v) for v in row.values()] for row in rows])
+
+
+def share(
+    run: Annotated[str, typer.Argument(help="a run or an artifact")],
+    hub_id: Annotated[str, typer.Argument(help="OWNER/NAME on the Hugging Face hub")],
+    private: Annotated[bool, typer.Option(help="only you can see it")] = False,
+) -> None:
+    """Push a model to the Hugging Face hub, from where `simulacra sample OWNER/NAME` takes it."""
+    from simulacra.artifact import push_to_hub
+
+    print(push_to_hub(run, hub_id, private=private))

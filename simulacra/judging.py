@@ -1,0 +1,116 @@
+"""From words to scores that are kept: opens what is to be judged, judges it, writes down what came of it."""
+
+from collections.abc import Iterator, Sequence
+from dataclasses import replace
+from pathlib import Path
+from typing import Any
+
+import torch
+
+from simulacra import images
+from simulacra.distributed import Ranks, launched, process_group
+from simulacra.errors import UserError
+from simulacra.evaluation import Bench, Evaluation, judge, keep
+from simulacra.features.cache import default_folder
+from simulacra.play import Table
+from simulacra.precision import choose_device
+from simulacra.protocol import Protocol
+from simulacra.subjects import Subject, View, of_data, of_model
+from simulacra.tally import tally
+
+COLUMNS = 8  # of the picture of nearest neighbours: four pairs
+
+
+def evaluate(
+    what: str | Path | None = None,
+    *,
+    real: str | None = None,
+    fake: str | None = None,
+    size: tuple[int, int] | None = None,
+    channels: int | None = None,
+    device: str = "auto",
+    cache: bool = True,
+    quiet: bool = True,
+    **protocol: Any,
+) -> Evaluation:
+    """Judge a model (`what`: a run, an artifact or a hub id) or the data set `fake`, compared with the data set `real`.
+
+    `protocol` are the settings of `protocol.Protocol`: `metrics`, `features`, `samples`, `split`, …; options of
+    measures go in `options`, as {"kid.subsets": 50}. Scores of a run or an artifact are added to its `metrics.json`
+    and its card.
+
+    Raises:
+        UserError: nothing or two things to judge, or one that cannot be judged so; the line says the way out.
+    """
+    view = View(word="", size=size, channels=channels)
+    subjects, fakes = ([] if what is None else [str(what)]), ([] if fake is None else [fake])
+    read = Protocol.read(protocol, "evaluate")
+    if len(subjects) + len(fakes) != 1:
+        raise UserError("name one thing to judge: a model, or data as fake=")
+    return evaluate_all(
+        subjects, protocol=read, real=real, fake=fakes, view=view, device=device, cache=cache, quiet=quiet
+    )[0]
+
+
+def evaluate_all(
+    subjects: Sequence[str],
+    *,
+    protocol: Protocol,
+    real: str | None = None,
+    fake: Sequence[str] = (),
+    view: View,
+    device: str = "auto",
+    cache: bool = True,
+    pictures: Path | None = None,
+    quiet: bool = False,
+) -> list[Evaluation]:
+    """Judge models (`subjects`) and data sets (`fake`), one after the other under one protocol, on all the ranks that
+    torchrun launched; scores are kept as each is found. `view` says how data sets are opened. On ranks but the first
+    the list is the same, and nothing is written.
+
+    Raises:
+        UserError: nothing to judge, data without something to compare them with, or what `judge` raises.
+    """
+    if not subjects and not fake:
+        raise UserError("name what to judge: a run or an artifact, or data with --fake and --real")
+    if fake and not real:
+        raise UserError("--fake needs --real: the data that it is compared with")
+    against = None if real is None else replace(view, word=real)
+    where = choose_device(device)
+    with process_group(where):
+        table = Ranks() if launched() else Table()
+        bench = Bench(
+            device=where,
+            table=table,
+            cache=default_folder() if cache else None,
+            tally=tally(quiet or table.rank > 0),
+        )
+        return list(_judged(subjects, [replace(view, word=word) for word in fake], protocol, against, bench, pictures))
+
+
+def _judged(
+    models: Sequence[str],
+    data: Sequence[View],
+    protocol: Protocol,
+    real: View | None,
+    bench: Bench,
+    pictures: Path | None,
+) -> Iterator[Evaluation]:
+    for where in models:
+        yield _one(of_model(where, torch.device(bench.device)), protocol, real, bench, pictures)
+    of_rows = protocol.model_copy(update={"split": protocol.split or "all"})
+    for view in data:
+        yield _one(of_data(view, "all"), of_rows, real, bench, pictures)
+
+
+def _one(subject: Subject, protocol: Protocol, real: View | None, bench: Bench, pictures: Path | None) -> Evaluation:
+    found = judge(subject, protocol, real=real, bench=bench)
+    if bench.table.rank == 0:
+        keep(subject, found)
+        for warning in found.warnings:
+            bench.tally.say(f"warning: {subject.title}: {warning}")
+        if pictures and found.pictured is not None:
+            path = pictures / f"{Path(subject.title).name}-nearest.png"
+            images.write_grid(found.pictured, path, COLUMNS)
+            bench.tally.say(f"nearest training images, right of each sample: {path}")
+    return found

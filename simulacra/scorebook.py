@@ -1,0 +1,110 @@
+"""`metrics.json`: every evaluation of a run or an artifact, in the order they were made."""
+
+import json
+import os
+from collections.abc import Callable, Iterator, Mapping, Sequence
+from contextlib import contextmanager
+from pathlib import Path
+from typing import Any
+
+from simulacra.errors import MachineError, UserError
+
+FORMAT = 1
+NAME = "metrics.json"
+
+
+class ScoreBook:
+    """The evaluations in `folder`; nothing is made until one is added."""
+
+    def __init__(self, folder: Path) -> None:
+        self.path = folder / NAME
+
+    def read(self) -> list[dict[str, Any]]:
+        """All evaluations, oldest first. Raises UserError where the file is not one of scores, or of a newer format."""
+        if not self.path.exists():
+            return []
+        try:
+            content = json.loads(self.path.read_text("utf-8"))
+            version, entries = content["format"], content["evaluations"]
+        except (OSError, ValueError, KeyError, TypeError) as error:
+            raise UserError(f"{self.path} holds no scores ({error}): move it away") from None
+        if not isinstance(version, int) or version > FORMAT or not isinstance(entries, list):
+            raise UserError(f"{self.path} has format {version}, and {FORMAT} is the newest known here: upgrade")
+        return entries
+
+    def append(self, entry: Mapping[str, Any]) -> None:
+        """Add an evaluation."""
+        self._change(lambda entries: [*entries, dict(entry)])
+
+    def cut(self, step: int) -> None:
+        """Drop what training noted past `step`; evaluations made by hand stay."""
+        if self.path.exists():
+            self._change(lambda entries: [each for each in entries if _stays(each, step)])
+
+    def _change(self, change: Callable[[list[dict[str, Any]]], list[dict[str, Any]]]) -> None:
+        try:
+            with self._locked():
+                content = {"format": FORMAT, "evaluations": change(self.read())}
+                beside = self.path.with_name(f".{NAME}.partial")
+                beside.write_text(json.dumps(content, indent=1) + "\n", "utf-8")
+                beside.replace(self.path)
+        except OSError as error:
+            raise MachineError(f"cannot write {self.path}: {error.strerror or error}") from error
+
+    @contextmanager
+    def _locked(self) -> Iterator[None]:
+        """Inside, no other process changes the file (POSIX only)."""
+        if os.name != "posix":
+            yield
+            return
+        import fcntl
+
+        with self.path.with_name(f".{NAME}.lock").open("w") as file:
+            fcntl.lockf(file, fcntl.LOCK_EX)
+            yield
+
+
+def _stays(entry: Mapping[str, Any], step: int) -> bool:
+    subject = entry.get("subject", {})
+    return subject.get("kind") != "training" or subject.get("step", 0) <= step
+
+
+def of_subject(entries: Sequence[Mapping[str, Any]], **facts: Any) -> list[Mapping[str, Any]]:
+    """The evaluations of one subject: those whose `subject` has all these facts."""
+    return [each for each in entries if facts.items() <= each.get("subject", {}).items()]
+
+
+def listing(entries: Sequence[Mapping[str, Any]]) -> dict[str, dict[str, Any]]:
+    """The newest value of every score, by its name and extractor, with its error and how it was measured, for a
+    model card."""
+    found: dict[str, dict[str, Any]] = {}
+    for entry in entries:
+        for name, score in entry["scores"].items():
+            features = entry.get("features") or {}
+            key = f"{name} ({features['extractor']})" if features else name
+            error = {"standard_error": score["standard_error"]} if "standard_error" in score else {}
+            found[key] = {"value": score["value"], **error, **how(entry)}
+    return found
+
+
+def number(value: float, standard_error: float | None) -> str:
+    """A score as people read it, with its standard error where there is one."""
+    return f"{value:.5g}" + (f" ± {standard_error:.2g}" if standard_error is not None else "")
+
+
+def how(entry: Mapping[str, Any]) -> dict[str, str]:
+    """How an evaluation was made, in a few words for each part of the protocol."""
+    words = {role: _rows(facts) for role, facts in entry.get("sides", {}).items()}
+    if features := entry.get("features"):
+        words["features"] = f"{features['extractor']} {features['sha256'][:8]}, resizer {features['resizer']}"
+    if options := entry.get("options"):
+        words["options"] = " ".join(f"{name}={value}" for name, value in options.items())
+    step = entry["subject"].get("step")
+    return words | ({} if step is None else {"step": f"{step:,}"}) | {"version": entry["simulacra"]}
+
+
+def _rows(facts: Mapping[str, Any]) -> str:
+    if "drawn" in facts:
+        return f"{facts['drawn']:,} drawn, seed {facts['seed']}"
+    part = f"{facts['rows']:,}" if facts["rows"] == facts["of"] else f"{facts['rows']:,} of {facts['of']:,}"
+    return f"{part} rows of {facts['word']} ({facts['split']})"
