@@ -2,8 +2,9 @@
 
     python benchmarks/average.py RUN
 
-For a run of a generator on MNIST: entropy of predicted classes and mean confidence on 10 000 samples (seed 0) of the
-raw weights with the running statistics they were trained with, and of the average with statistics re-estimated for it.
+For a run of a generator on MNIST: entropy of the classes that the extractor *mnist* names on 10 000 samples (seed 0),
+and its mean confidence, of the raw weights with the running statistics they were trained with, and of the average with
+statistics re-estimated for it.
 """
 
 import json
@@ -11,33 +12,35 @@ import sys
 from pathlib import Path
 
 import torch
-from mnist_classifier import classifier, probabilities
 
 from simulacra import checkpoint
 from simulacra.artifact import load
 from simulacra.ema import statistics_reestimated
+from simulacra.features.catalogue import find_extractor
+from simulacra.images import to_uint8
 
 
-def judge(model, net) -> dict[str, float]:
-    found = probabilities(net, model.sample(10_000, seed=0))
+def judge(model) -> dict[str, float]:
+    extractor = find_extractor("mnist", model.spec)
+    found = extractor(to_uint8(model.sample(10_000, seed=0))).logits.softmax(1)
     share = torch.bincount(found.argmax(1), minlength=10) / len(found)
     entropy = -(share * share.clamp_min(1e-12).log()).sum().item()
     return {"entropy_nats": round(entropy, 4), "confidence": round(found.max(1).values.mean().item(), 4)}
 
 
 def main() -> None:
-    run, net = Path(sys.argv[1]), classifier()
+    run = Path(sys.argv[1])
     newest = checkpoint.read(checkpoint.listed(run / "checkpoints")[-1])
     model = load(run)
     prefix = "player/generator/"
     raw = {key.removeprefix(prefix): value for key, value in newest.tensors.items() if key.startswith(prefix)}
     model.load_state_dict(raw)
     print(f"step {newest.facts['step']}, {newest.facts['seconds']:.0f} s of training")
-    print("raw weights     ", json.dumps(judge(model, net)))
+    print("raw weights     ", json.dumps(judge(model)))
     for k, parameter in enumerate(model.parameters()):
         parameter.data.copy_(newest.tensors[f"average/generator/{k}"])
     with statistics_reestimated(model, model.training_passes(0)):
-        print("averaged weights", json.dumps(judge(model, net)))
+        print("averaged weights", json.dumps(judge(model)))
 
 
 if __name__ == "__main__":

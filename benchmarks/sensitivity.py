@@ -52,11 +52,11 @@ EXPECTED: dict[str, tuple[str, str]] = {
     "mode_kl": ("↑↑↑↑=", "shares of predicted classes: crowded, missing, or drawn from 500"),
     "parzen": (
         "↓↓↓↓=",
-        "kernels further from test images, missing, or 500; training images of either half are as good",
+        "kernels lie further from test images, are missing, or are 500; R is as good as A",
     ),
     "memorised": (
         "↓↓↑=↑",
-        "spoilt images lie far from the training set; 0 to 4 are digits of less variety than 5 to 9",
+        "spoilt images lie far from the training set; 0 to 4 vary less than 5 to 9",
     ),
     "copies": ("↓↓↑=↑", "the same distances, at their lower end"),
     "cas": ("↓↓↓↓=", "a classifier learns less from spoilt images, half of the classes, or 500 images"),

@@ -86,9 +86,10 @@ class Truncates(Protocol):
 class HasLogWeights(Protocol):
     """Has importance weights, whose mean is an unbiased estimate of p(x)."""
 
-    def log_weights(self, x: Tensor, samples: int, *, seed: int = 0, start: int = 0) -> Tensor:
-        """log p(x, z_k) − log q(z_k|x), z_k ~ q(z|x), k < `samples`, in nats: `[N, samples]`, of data rows
-        start … start+N−1. Noise is a function of (seed, row, k); data is made bits, where it is, as by `log_prob`."""
+    def log_weights(self, x: Tensor, samples: int, *, seed: int = 0, start: int = 0, first: int = 0) -> Tensor:
+        """log p(x, z_k) − log q(z_k|x), z_k ~ q(z|x), k = first … first+samples−1, in nats: `[N, samples]`, of data
+        rows start … start+N−1. Noise is a function of (seed, row, k); data is made bits, where it is, as by
+        `log_prob`."""
         ...
 
 

@@ -89,6 +89,7 @@ def judge(subject: Subject, protocol: Protocol, *, real: View | None = None, ben
     scores = case.scores()
     doubts = case.extractors["features"].doubts(subject.spec) if case.uses("features") else []
     notes = [f"{name}: {note}" for name, score in scores.items() for note in score.notes]
+    notes += [f"{name} is not defined for these rows" for name in case.absent if name in (protocol.metrics or ())]
     return Evaluation(
         title=subject.title,
         scores=scores,
@@ -130,6 +131,7 @@ class Case:
             for side, role in measure.sides.items():
                 self.plan.setdefault(role, []).append((measure, side))
         self.used: dict[str, Rows] = {}
+        self.absent: list[str] = []
 
     def _measures(self) -> tuple[list[Measure], list[ModelMeasure]]:
         """The measures asked for, with their options: those of rows, and those of the model."""
@@ -204,6 +206,7 @@ class Case:
         for measure in self.of_model:
             with self.bench.tally.task(f"{self.subject.title}: {measure.name}", 1):
                 found[measure.name] = measure.compute(self.subject.model, self._setting())
+        self.absent = [s for name, asked in self.chosen.items() for s in asked if s not in found[name]]
         return {s: found[name][s] for name, asked in self.chosen.items() for s in asked if s in found[name]}
 
     def _show_rows(self, rows: Rows, seeing: Sequence[tuple[Measure, Side]]) -> None:
@@ -270,8 +273,14 @@ class Case:
             "sides": {role: rows.facts for role, rows in self.used.items()},
             "features": self.extractors["features"].facts if self.uses("features") else None,
             "seed": self.protocol.seed,
-            "options": dict(self.protocol.options),
+            "measures": {m.name: m.config.model_dump(mode="json") for m in (*self.comparing, *self.of_model)},
+            "options": {dotted: self._option(dotted) for dotted in self.protocol.options},
         }
+
+    def _option(self, dotted: str) -> Any:
+        """The value of an option that was given, as its measure reads it."""
+        name, _, option = dotted.partition(".")
+        return next(getattr(m.config, option) for m in (*self.comparing, *self.of_model) if m.name == name)
 
     def pictured(self, scores: Mapping[str, Score]) -> Tensor | None:
         """The samples that lie nearest to the training set, each followed by the training row."""

@@ -5,11 +5,14 @@ Sampling wants sample *i* to be the same whatever is drawn beside it: a counter-
 """
 
 import hashlib
+import math
 import struct
 
 import numpy as np
 import torch
 from torch import Tensor
+
+from simulacra.errors import UserError
 
 GOLDEN = np.uint64(0x9E3779B97F4A7C15)
 
@@ -60,10 +63,22 @@ def sample_uniform(n: int, *shape: int, seed: int, start: int = 0, draw: int = 0
     return torch.from_numpy(_counted(n, shape, seed, start, draw)).float().reshape(n, *shape)
 
 
-def sample_normal(n: int, *shape: int, seed: int, start: int = 0, draw: int = 0) -> Tensor:
-    """Standard normal noise for samples start … start+n−1, float32 `[n, *shape]`, on the CPU."""
-    uniform = torch.from_numpy(_counted(n, shape, seed, start, draw))
-    return torch.special.ndtri(uniform).float().reshape(n, *shape)
+def sample_normal(
+    n: int, *shape: int, seed: int, start: int = 0, draw: int = 0, truncation: float = math.inf
+) -> Tensor:
+    """Standard normal noise for samples start … start+n−1, float32 `[n, *shape]`, on the CPU; conditioned on being
+    within ±`truncation`, by the inverse of its distribution function. Raises UserError where that is not positive."""
+    bound = torch.tensor(positive(truncation), dtype=torch.float64)
+    below, above = torch.special.ndtr(-bound), torch.special.ndtr(bound)
+    uniform = below + (above - below) * torch.from_numpy(_counted(n, shape, seed, start, draw))
+    return torch.special.ndtri(uniform).clamp(-bound, bound).float().reshape(n, *shape)
+
+
+def positive(truncation: float) -> float:
+    """`truncation`, a threshold on the size of noise. Raises UserError where it is not above zero."""
+    if not truncation > 0:
+        raise UserError(f"truncation {truncation}: the threshold must be above 0 (inf truncates nothing)")
+    return truncation
 
 
 def _counted(n: int, shape: tuple[int, ...], seed: int, start: int, draw: int) -> np.ndarray:

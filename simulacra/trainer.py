@@ -207,12 +207,12 @@ class Trainer:
             self.step += 1
             self._pending |= self.terms
             self.elapsed = time.monotonic() - self._began
+            if self._evaluates and self._is_due(options.evaluate_every):
+                self._evaluate()
             if self.step % options.log_every == 0 or self.step == self.session.steps:
                 self._tell()
             if self._is_due(options.preview_every):
                 self._preview()
-            if self._evaluates and self._is_due(options.evaluate_every):
-                self._evaluate()
             if self._is_due(options.checkpoint_every):
                 self._save()
                 self.tries = 0

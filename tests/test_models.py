@@ -3,13 +3,14 @@
 import pytest
 import torch
 from torch import nn
-from torch.distributions import MultivariateNormal
+from torch.distributions import MultivariateNormal, Normal
 
 from simulacra import randomness
 from simulacra.capabilities import verbs
 from simulacra.costs.adversarial import OBJECTIVES
 from simulacra.data.batch import Batch
 from simulacra.data.spec import Spec
+from simulacra.errors import UserError
 from simulacra.game import Clock, Table, Turn
 from simulacra.models.base import in_batches
 from simulacra.models.gan import GAN, Adversary, GANConfig, discriminator
@@ -163,11 +164,13 @@ def test_the_bound_draws_bits_and_latents_apart():
 
 
 def models():
-    yield "vae bits", VAE(VAEConfig(width=8, latent=3), GREY), ["sample", "encode", "decode", "reconstruct", "log_prob"]
+    likely = ["sample", "encode", "decode", "reconstruct", "log_prob", "prior", "truncated", "log_weights"]
+    yield "vae bits", VAE(VAEConfig(width=8, latent=3), GREY), likely
     conv = VAEConfig(network="conv", width=3, latent=3, likelihood="gaussian")
-    yield "vae conv", VAE(conv, COLOUR), ["sample", "encode", "decode", "reconstruct", "log_prob"]
-    yield "gan", GAN(GANConfig(width=8, latent=3), PLANE), ["sample", "decode"]
-    yield "dcgan", GAN(GANConfig(network="dcgan", width=3, latent=3, prior="uniform"), COLOUR), ["sample", "decode"]
+    yield "vae conv", VAE(conv, COLOUR), likely
+    implicit = ["sample", "decode", "prior", "truncated"]
+    yield "gan", GAN(GANConfig(width=8, latent=3), PLANE), implicit
+    yield "dcgan", GAN(GANConfig(network="dcgan", width=3, latent=3, prior="uniform"), COLOUR), implicit
 
 
 ALL = pytest.mark.parametrize(
@@ -236,7 +239,7 @@ def test_a_generator_is_fed_from_its_prior_in_training_and_in_sampling(prior):
     fed = []
     model.generator.register_forward_pre_hook(lambda module, inputs: fed.append(inputs[0]))
     model.generate(told(rows(torch.zeros(4000, 2)))[1])
-    in_batches(lambda z: model.decode(z), model._prior(4000, 3, 0), 4000)
+    in_batches(lambda z: model.decode(z), model.prior(4000, seed=3), 4000)
     for z in (fed[0], torch.cat(fed[1:])):
         variance = 1.0 if prior == "normal" else 1 / 3
         assert z.shape == (4000, 5)
@@ -285,3 +288,88 @@ def test_in_batches_gives_every_row_once():
     x = torch.arange(23.0)[:, None]
     assert torch.equal(in_batches(lambda part: sizes.append(len(part)) or 2 * part, x, 10), 2 * x)
     assert sizes == [10, 10, 3]
+
+
+# Latents of the prior, and truncated ones
+
+
+@ALL
+def test_samples_are_decoded_latents_of_the_prior(name, model, offered):
+    z = model.prior(7, seed=4, start=2)
+    assert z.shape == (7, 3)
+    assert torch.equal(z, model.prior(9, seed=4)[2:])
+    assert torch.allclose(model.decode(z), model.sample(7, seed=4, start=2), atol=1e-6)
+
+
+def test_the_prior_draws_what_samples_were_always_drawn_from():
+    drawn = {"seed": 4, "start": 2}
+    normal, uniform = randomness.sample_normal(7, 3, **drawn), 2 * randomness.sample_uniform(7, 3, **drawn) - 1
+    assert torch.equal(VAE(VAEConfig(width=4, latent=3), PLANE).prior(7, **drawn), normal)
+    assert torch.equal(GAN(GANConfig(width=4, latent=3), PLANE).prior(7, **drawn), normal)
+    assert torch.equal(GAN(GANConfig(width=4, latent=3, prior="uniform"), PLANE).prior(7, **drawn), uniform)
+
+
+@ALL
+def test_truncated_latents_are_within_the_threshold_and_infinity_truncates_nothing(name, model, offered):
+    seen = []
+    decode = model.decode
+    model.decode = lambda z: seen.append(z) or decode(z)
+    model.truncated(500, 0.5, seed=3, start=1)
+    model.truncated(500, float("inf"), seed=3, start=1)
+    model.sample(500, seed=3, start=1)
+    narrow, whole, sampled = seen
+    assert narrow.abs().max() <= 0.5
+    assert narrow.abs().max() > 0.45
+    assert torch.equal(whole, sampled)
+    assert torch.equal(narrow > 0, whole > 0)
+    del model.decode
+
+
+@ALL
+@pytest.mark.parametrize("threshold", [0.0, -1.0, float("nan")])
+def test_a_threshold_that_is_not_positive_is_refused(name, model, offered, threshold):
+    with pytest.raises(UserError, match="threshold must be above 0"):
+        model.truncated(2, threshold)
+
+
+# Importance weights
+
+
+@pytest.mark.parametrize("model", [found[1] for found in models() if "log_weights" in found[2]], ids=["bits", "real"])
+def test_log_weights_depend_on_seed_row_and_number_alone(model):
+    x = torch.rand(260, *model.spec.shape, generator=torch.Generator().manual_seed(0)) * 2 - 1
+    whole = model.log_weights(x, 5, seed=2)
+    assert whole.shape == (260, 5)
+    assert not whole.requires_grad
+    for start, n, first, samples in ((0, 1, 0, 1), (249, 3, 1, 4), (100, 160, 3, 2)):
+        part = model.log_weights(x[start : start + n], samples, seed=2, start=start, first=first)
+        assert torch.allclose(part, whole[start : start + n, first : first + samples], rtol=1e-5, atol=1e-3)
+    assert not torch.allclose(model.log_weights(x, 5, seed=3), whole)
+
+
+def test_log_weights_are_of_the_bits_and_the_latent_of_the_bound():
+    """log w = log p(x|z) + log p(z) − log q(z|x) by torch's own laws, at the z that `log_prob` draws."""
+    model = VAE(VAEConfig(width=4, latent=2), GREY)
+    seen = []
+    loss = model.reconstruction_loss
+    model.reconstruction_loss = lambda x, z: seen.append((x, z)) or loss(x, z)
+    x = torch.rand(6, 1, 8, 8, generator=torch.Generator().manual_seed(0)) * 2 - 1
+    model.log_prob(x, seed=1, start=3)
+    weights = model.log_weights(x, 1, seed=1, start=3)[:, 0]
+    (bits, z), (same_bits, same_z) = seen
+    assert torch.equal(bits, same_bits)
+    assert torch.allclose(z, same_z)
+    with torch.no_grad():
+        posterior = model.posterior(bits)
+        inverse = Normal(posterior.mean, (0.5 * posterior.log_variance).exp()).log_prob(z).sum(1)
+        expected = -loss(bits, z) + Normal(0.0, 1.0).log_prob(z).sum(1) - inverse
+    assert torch.allclose(weights, expected, atol=1e-4)
+
+
+def test_log_weights_decode_no_more_than_250_at_a_time():
+    model = VAE(VAEConfig(width=4, latent=2), GREY)
+    sizes = []
+    model.decoder.register_forward_pre_hook(lambda module, inputs: sizes.append(len(inputs[0])))
+    model.log_weights(torch.zeros(30, 1, 8, 8), 20)
+    assert max(sizes) <= 250
+    assert sum(sizes) == 600

@@ -1,11 +1,13 @@
 """Numbers that are functions of a key and a sample's number."""
 
 import numpy as np
+import pytest
 import torch
 from hypothesis import given, settings
 from hypothesis import strategies as st
 from scipy import stats
 
+from simulacra.errors import UserError
 from simulacra.randomness import counter_uniform, generator, key_of, sample_normal, sample_uniform
 
 SEEDS = st.integers(-(2**62), 2**62)
@@ -113,3 +115,29 @@ def test_generators_are_functions_of_their_key():
     assert torch.equal(draws[0], draws[1])
     assert not torch.equal(draws[0], draws[2])
     assert not torch.equal(draws[0], draws[3])
+
+
+# Truncated noise
+
+
+@given(seed=SEEDS, threshold=st.floats(1e-6, 1e6), n=st.integers(1, 20), offset=st.integers(0, 20))
+@settings(max_examples=50, deadline=None)
+def test_truncated_noise_is_within_its_threshold_and_follows_the_same_uniforms(seed, threshold, n, offset):
+    z = sample_normal(offset + n, 3, seed=seed, truncation=threshold)
+    assert (z.abs() <= np.float32(threshold)).all()
+    assert torch.equal(z[offset:], sample_normal(n, 3, seed=seed, start=offset, truncation=threshold))
+    order = counter_uniform(seed, np.arange(offset + n), 3).ravel().argsort()
+    assert (z.flatten()[order].diff() >= -1e-6 * threshold).all()
+    assert torch.equal(sample_normal(n, 3, seed=seed, truncation=np.inf), sample_normal(n, 3, seed=seed))
+
+
+def test_truncated_noise_has_the_law_of_noise_that_was_drawn_again_until_it_was_small():
+    for threshold in (0.04, 0.5, 2.0):
+        z = sample_normal(20_000, seed=3, truncation=threshold).numpy()
+        assert stats.kstest(z, stats.truncnorm(-threshold, threshold).cdf).pvalue > 1e-4
+
+
+@pytest.mark.parametrize("threshold", [0.0, -1.0, float("nan")])
+def test_a_threshold_must_be_positive(threshold):
+    with pytest.raises(UserError, match="threshold must be above 0"):
+        sample_normal(2, seed=0, truncation=threshold)

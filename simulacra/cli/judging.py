@@ -1,6 +1,7 @@
 """Commands that judge models and data sets."""
 
 import json
+import os
 from collections.abc import Sequence
 from pathlib import Path
 from typing import Annotated, Any
@@ -59,9 +60,11 @@ def evaluate(
         pictures=pictures,
         quiet=quiet,
     )
+    if int(os.environ.get("RANK", "0")) > 0:  # torchrun's other processes have the same to say
+        return
     if as_json:
         print(json.dumps([each.as_dict() for each in found], indent=1))
-    elif found:
+    else:
         _print_scores(found)
 
 

@@ -230,5 +230,7 @@ def _class_names(path: str, names: NDArray[Any], most: int) -> tuple[str, ...]:
 def _split_rows(path: str, count: int, split: str) -> NDArray[np.int64]:
     rows = np.array([row for row in range(count) if hashed_split(str(row)) == split], np.int64)
     if not len(rows):
-        raise EmptySplit(f"the {split} split of {path!r} is empty, with {count:,} rows in all: add an array test_images")
+        raise EmptySplit(
+            f"the {split} split of {path!r} is empty, with {count:,} rows in all: add an array test_images"
+        )
     return rows

@@ -59,7 +59,7 @@ def join(sources: Sequence[Source]) -> Source:
     for other in sources[1:]:
         if other.spec != first.spec:
             raise UserError(
-                f"the splits of {first.word!r} differ ({_said(first)}, {_said(other)}): give a size, channels or --split"
+                f"the splits of {first.word!r} differ ({_said(first)}, {_said(other)}): give size, channels or split"
             )
     count = sum(map(len, sources))
     tensors = [source.data for source in sources if isinstance(source.data, Tensor)]

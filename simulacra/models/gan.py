@@ -4,6 +4,7 @@ Afterwards only the generator remains; the discriminator belongs to the training
 """
 
 from collections.abc import Iterator
+from math import inf
 from typing import Literal
 
 from pydantic import Field
@@ -55,22 +56,32 @@ class GAN(Model):
 
     def sample(self, n: int, *, seed: int = 0, start: int = 0) -> Tensor:
         """Images `[n, C, H, W]` in [−1, 1] or vectors `[n, D]`, at z from the prior."""
-        return self.decode(self._prior(n, seed, start))
+        return self.decode(self.prior(n, seed=seed, start=start))
 
     def decode(self, z: Tensor) -> Tensor:
         """G(z) for latents `[N, J]`."""
         with evaluating(self):
             return in_batches(self.generator, z.to(self.device))
 
-    def _prior(self, n: int, seed: int, start: int) -> Tensor:
+    def prior(self, n: int, *, seed: int = 0, start: int = 0) -> Tensor:
+        """z `[n, J]` of samples start … start+n−1."""
+        return self._latents(n, inf, seed, start)
+
+    def truncated(self, n: int, threshold: float, *, seed: int = 0, start: int = 0) -> Tensor:
+        """Like `sample`, of z from the prior conditioned on every number being within ±`threshold` (Brock et al. 2019,
+        §3.1). Raises UserError where that is not above zero."""
+        return self.decode(self._latents(n, threshold, seed, start))
+
+    def _latents(self, n: int, threshold: float, seed: int, start: int) -> Tensor:
         if self.config.prior == "uniform":
-            return 2.0 * randomness.sample_uniform(n, self.config.latent, seed=seed, start=start) - 1.0
-        return randomness.sample_normal(n, self.config.latent, seed=seed, start=start)
+            bound = min(randomness.positive(threshold), 1.0)
+            return bound * (2.0 * randomness.sample_uniform(n, self.config.latent, seed=seed, start=start) - 1.0)
+        return randomness.sample_normal(n, self.config.latent, seed=seed, start=start, truncation=threshold)
 
     def training_passes(self, seed: int) -> Iterator[None]:
         """Generate 20 batches of 100 from latents of their own."""
         for k in range(20):
-            self.generator(self._prior(100, randomness.key_of(seed, 1), 100 * k).to(self.device))
+            self.generator(self.prior(100, seed=randomness.key_of(seed, 1), start=100 * k).to(self.device))
             yield
 
 

@@ -1,6 +1,7 @@
 """Variational autoencoder (Kingma & Welling 2014, "Auto-Encoding Variational Bayes"; equations are its)."""
 
 from collections.abc import Callable
+from functools import partial
 from typing import Literal, NamedTuple
 
 import torch
@@ -88,7 +89,17 @@ class VAE(Model):
     def sample(self, n: int, *, seed: int = 0, start: int = 0) -> Tensor:
         """Means of p(x|z) at z from the prior, as images `[n, C, H, W]` in [−1, 1] or vectors; with a Gaussian
         likelihood nothing bounds them."""
-        return self.decode(randomness.sample_normal(n, self.config.latent, seed=seed, start=start))
+        return self.decode(self.prior(n, seed=seed, start=start))
+
+    def prior(self, n: int, *, seed: int = 0, start: int = 0) -> Tensor:
+        """z `[n, J]` of samples start … start+n−1, from N(0, I)."""
+        return randomness.sample_normal(n, self.config.latent, seed=seed, start=start)
+
+    def truncated(self, n: int, threshold: float, *, seed: int = 0, start: int = 0) -> Tensor:
+        """Like `sample`, of z whose every number is within ±`threshold`. Raises UserError where that is not above
+        zero."""
+        z = randomness.sample_normal(n, self.config.latent, seed=seed, start=start, truncation=threshold)
+        return self.decode(z)
 
     def encode(self, x: Tensor) -> Tensor:
         """The posterior's means `[N, J]` for data `[N, ...]` in [−1, 1]."""
@@ -108,13 +119,44 @@ class VAE(Model):
         """The ELBO of data rows start … start+N−1: a lower bound on log p(x), in nats, with one z per row.
 
         Bits are drawn once per row, from (seed, row), where the likelihood is Bernoulli."""
-        n, shape = len(x), tuple(x.shape[1:])
-        uniform = randomness.sample_uniform(n, *shape, seed=seed, start=start, draw=0).to(self.device)
-        bits = self.observed(x.to(self.device), lambda: uniform)
-        epsilon = randomness.sample_normal(n, self.config.latent, seed=seed, start=start, draw=1).to(self.device)
+        bits, epsilon = self._observed_once(x, seed, start), self._noise(len(x), 0, seed, start)
         with evaluating(self):
             rows = zip(bits.split(250), epsilon.split(250))
             return LogProb(torch.cat([self._elbo(b, e) for b, e in rows]), "bound")
+
+    def log_weights(self, x: Tensor, samples: int, *, seed: int = 0, start: int = 0, first: int = 0) -> Tensor:
+        """log p(x, z_k) − log q(z_k|x) `[N, samples]` of data rows start … start+N−1 and k = first …
+        first+samples−1, in nats, for the same bits as `log_prob`'s, whose z is that of k = 0.
+
+        Decodes 250 at a time; memory beside `x` and the weights does not grow with their number."""
+        bits, ks = self._observed_once(x, seed, start), range(first, first + samples)
+        with evaluating(self):
+            rows = zip(bits.split(250), range(start, start + max(len(x), 1), 250))
+            return torch.cat([self._weights_of(b, ks, seed, at) for b, at in rows])
+
+    def _weights_of(self, x: Tensor, ks: range, seed: int, start: int) -> Tensor:
+        posterior, each = self.posterior(x), 250 // max(len(x), 1)
+        parts = [ks[k : k + each] for k in range(0, len(ks), each)]
+        noise = (torch.stack([self._noise(len(x), k, seed, start) for k in part], dim=1) for part in parts)
+        return torch.cat([self._log_weights(x, posterior, epsilon) for epsilon in noise], dim=1)
+
+    def _log_weights(self, x: Tensor, posterior: Posterior, epsilon: Tensor) -> Tensor:
+        """log p(x, z) − log q(z|x) `[N, K]` at z = μ + σ ⊙ ε, ε being `[N, K, J]`."""
+        mean, log_variance = (part[:, None] for part in posterior)
+        z = Posterior(mean, log_variance).at(epsilon)
+        each = x[:, None].expand(-1, z.shape[1], *x.shape[1:])
+        fit = self.reconstruction_loss(each.flatten(0, 1), z.flatten(0, 1)).unflatten(0, z.shape[:2])
+        return 0.5 * (epsilon.square() - z.square() + log_variance).sum(2) - fit
+
+    def _observed_once(self, x: Tensor, seed: int, start: int) -> Tensor:
+        """What the likelihood is of, bits being a function of (seed, row)."""
+        shape = tuple(x.shape[1:])
+        uniform = partial(randomness.sample_uniform, len(x), *shape, seed=seed, start=start, draw=0)
+        return self.observed(x.to(self.device), lambda: uniform().to(self.device))
+
+    def _noise(self, n: int, k: int, seed: int, start: int) -> Tensor:
+        """ε `[n, J]` of the k-th z of data rows start … start+n−1."""
+        return randomness.sample_normal(n, self.config.latent, seed=seed, start=start, draw=1 + k).to(self.device)
 
     def _elbo(self, x: Tensor, epsilon: Tensor) -> Tensor:
         posterior = self.posterior(x)

@@ -1,0 +1,128 @@
+"""Log-likelihoods of test rows as the model itself tells them: exact, bounded, or bounded with many draws."""
+
+from collections.abc import Callable
+from math import log
+
+import torch
+from pydantic import Field
+from torch import Tensor
+
+from simulacra import config as settings
+from simulacra.capabilities import HasLogProb, HasLogWeights
+from simulacra.errors import UserError
+from simulacra.metrics.measure import Kept, Score, mean_score
+from simulacra.metrics.of_model import ModelMeasure, Setting
+
+KINDS = ("exact", "bound", "estimate")
+ROWS_AT_A_TIME = 20
+WEIGHTS_AT_A_TIME = 100  # of each of these rows
+
+
+class LogProbConfig(settings.Config):
+    """What the log-likelihood is measured on."""
+
+    rows: int | None = Field(None, ge=2, description="test rows, the first ones (default: all)")
+
+
+class ELBO(ModelMeasure):
+    """Mean log-likelihood of test rows in nats per row, by the model's `log_prob`: its own value, a bound (the ELBO) or
+    an estimate, which `kind` tells.
+
+    `bits_per_dimension` is −value / (D log 2), of rows as the model sees them: of bits where it draws them, otherwise
+    of a density, on the scale [−1, 1] of images or on that of vectors.
+    """
+
+    name, better, capability = "log_prob", {"log_prob": "higher"}, HasLogProb
+    uses_test = True
+    Config = LogProbConfig
+    config: LogProbConfig
+
+    def compute(self, model: HasLogProb, setting: Setting) -> dict[str, Score]:
+        """The score. Raises UserError for fewer than two rows, or a value that is not finite."""
+
+        def record(first: int, rows: Tensor) -> Tensor:
+            value, kind = model.log_prob(rows, seed=setting.seed, start=first)
+            return _columns(value.double().cpu(), KINDS.index(kind), rows[0].numel())
+
+        records = _of_all_rows(self.name, setting, self.config.rows, record)
+        _, kind, width = records[0].tolist()
+        return {"log_prob": _score(records, kind=KINDS[int(kind)], bits_per_dimension=_bits(records, width))}
+
+
+class IWAEConfig(settings.Config):
+    """How the importance weighted bound is measured."""
+
+    samples: int = Field(500, ge=1, description="K, importance samples per row")
+    images: int | None = Field(1000, ge=2, description="test rows, the first ones (none: all)")
+
+
+class IWAE(ModelMeasure):
+    """Mean over test rows of the importance weighted bound on log p(x), in nats per row (Burda, Grosse & Salakhutdinov
+    2016, eq. 8): log of the mean of K importance weights.
+
+    It rises with K towards log p(x); for K = 1 it is the ELBO, estimated without its closed form. Asks the model for
+    100 weights of 20 rows at a time, whatever K is. `effective_samples` is the mean over rows of (Σw)²/Σw²: where it is
+    a few, the bound is still loose.
+    """
+
+    name, better, capability = "iwae", {"iwae": "higher"}, HasLogWeights
+    uses_test = True
+    Config = IWAEConfig
+    config: IWAEConfig
+
+    def compute(self, model: HasLogWeights, setting: Setting) -> dict[str, Score]:
+        """The score. Raises UserError for fewer than two rows, or a value that is not finite."""
+        samples = self.config.samples
+
+        def record(first: int, rows: Tensor) -> Tensor:
+            parts = zip(range(first, first + len(rows), ROWS_AT_A_TIME), rows.split(ROWS_AT_A_TIME))
+            bounds = [weighted_bound(model, x, samples, seed=setting.seed, start=start) for start, x in parts]
+            return torch.cat([_columns(value, effective, rows[0].numel()) for value, effective in bounds])
+
+        records = _of_all_rows(self.name, setting, self.config.images, record)
+        facts = {"samples": samples, "effective_samples": records[:, 1].mean().item()}
+        return {"iwae": _score(records, **facts, bits_per_dimension=_bits(records, records[0, 2].item()))}
+
+
+def weighted_bound(
+    model: HasLogWeights, x: Tensor, samples: int, *, seed: int = 0, start: int = 0, at_a_time: int = WEIGHTS_AT_A_TIME
+) -> tuple[Tensor, Tensor]:
+    """log (1/K Σ_k w_k) of each row of `x` `[N, ...]`, K = `samples` (eq. 8), and (Σw)²/Σw²: both float64 `[N]`.
+
+    Holds `[N, at_a_time]` weights; how many are asked for at a time does not change the values.
+    """
+    total = torch.full((len(x),), -torch.inf, dtype=torch.float64)
+    squares = total.clone()
+    for first in range(0, samples, at_a_time):
+        number = min(at_a_time, samples - first)
+        weights = model.log_weights(x, number, seed=seed, start=start, first=first).double().cpu()
+        total = torch.logaddexp(total, weights.logsumexp(1))
+        squares = torch.logaddexp(squares, (2.0 * weights).logsumexp(1))
+    return total - log(samples), (2.0 * total - squares).exp()
+
+
+def _columns(*parts: Tensor | float) -> Tensor:
+    """Columns `[N]`, or one number for all rows, side by side in float64."""
+    full = torch.broadcast_tensors(*(torch.as_tensor(part, dtype=torch.float64) for part in parts))
+    return torch.stack(full, dim=1)
+
+
+def _of_all_rows(name: str, setting: Setting, limit: int | None, record: Callable[[int, Tensor], Tensor]) -> Tensor:
+    """What `record` says of every test row, by its number, of all ranks: `[N, columns]`."""
+    kept = Kept()
+    for first, rows in setting.test(limit):
+        kept.add(torch.arange(first, first + len(rows)), record(first, rows))
+    records = kept.rows(setting.table)
+    if len(records) < 2:
+        raise UserError(f"{name} needs at least 2 test rows: there are {len(records)}")
+    for row in (~torch.isfinite(records[:, 0])).nonzero()[:1].flatten().tolist():
+        raise UserError(f"{name}: the log-likelihood of test row {row} is not finite ({records[row, 0].item()})")
+    return records
+
+
+def _bits(records: Tensor, width: float) -> float:
+    return -records[:, 0].mean().item() / (width * log(2))
+
+
+def _score(records: Tensor, **facts: object) -> Score:
+    return mean_score(records[:, 0], **facts, rows=len(records))

@@ -1,0 +1,85 @@
+"""`metrics.json`: appending, cutting, listing for a card."""
+
+import json
+from pathlib import Path
+
+import pytest
+
+from simulacra.errors import UserError
+from simulacra.scorebook import ScoreBook, how, listing, number, of_subject
+
+
+def entry(step: int | None = None, kind: str = "model", value: float = 1.0, **extra: object) -> dict:
+    return {
+        "simulacra": "0",
+        "subject": {"kind": kind, "step": step},
+        "sides": {"samples": {"drawn": 10000, "seed": 3}, "reference": reference(60000)},
+        "features": {"extractor": "mnist", "sha256": "0123456789", "resizer": "none"},
+        "scores": {"fid": {"value": value, "better": "lower"}, **extra},
+    }
+
+
+def reference(rows: int) -> dict:
+    return {"word": "mnist", "split": "train", "rows": rows, "of": 60000, "fingerprint": "f"}
+
+
+def test_entries_are_kept_in_order(tmp_path: Path) -> None:
+    book = ScoreBook(tmp_path)
+    assert book.read() == []
+    book.append(entry(1))
+    book.append(entry(2))
+    assert [each["subject"]["step"] for each in ScoreBook(tmp_path).read()] == [1, 2]
+    assert json.loads((tmp_path / "metrics.json").read_text())["format"] == 1
+
+
+def test_cutting_drops_what_training_noted_past_a_step_and_nothing_else(tmp_path: Path) -> None:
+    book = ScoreBook(tmp_path)
+    book.cut(3)
+    assert not book.path.exists()
+    for each in (entry(2, "training"), entry(4, "training"), entry(4, "model"), entry(None, "data")):
+        book.append(each)
+    book.cut(3)
+    left = [(each["subject"]["kind"], each["subject"]["step"]) for each in book.read()]
+    assert left == [("training", 2), ("model", 4), ("data", None)]
+
+
+@pytest.mark.parametrize("content", ["", "[]", '{"format": 2, "evaluations": []}', '{"format": 1, "evaluations": 3}'])
+def test_a_file_that_holds_no_scores_is_refused_and_left_alone(tmp_path: Path, content: str) -> None:
+    (tmp_path / "metrics.json").write_text(content)
+    with pytest.raises(UserError, match=r"metrics\.json"):
+        ScoreBook(tmp_path).append(entry())
+    assert (tmp_path / "metrics.json").read_text() == content
+
+
+def test_a_card_lists_the_newest_value_of_every_score_and_how_it_was_measured() -> None:
+    error = {"value": 0.5, "standard_error": 0.01, "better": "higher"}
+    found = listing([entry(5, value=9.0), entry(5, value=2.0, precision=error)])
+    assert list(found) == ["fid (mnist)", "precision (mnist)"]
+    assert found["fid (mnist)"]["value"] == 2.0
+    assert "standard_error" not in found["fid (mnist)"]
+    assert found["precision (mnist)"]["standard_error"] == 0.01
+
+
+def test_how_a_score_was_made_in_words() -> None:
+    words = how({**entry(13125), "options": {"kid.subsets": 5}})
+    assert words == {
+        "samples": "10,000 drawn, seed 3",
+        "reference": "60,000 rows of mnist (train)",
+        "features": "mnist 01234567, resizer none",
+        "options": "kid.subsets=5",
+        "step": "13,125",
+        "version": "0",
+    }
+    part = {**entry(), "sides": {"reference": reference(5000)}}
+    assert how(part)["reference"] == "5,000 of 60,000 rows of mnist (train)"
+
+
+def test_evaluations_of_a_subject_have_all_its_facts() -> None:
+    entries = [entry(1, "training"), entry(2, "training"), entry(2, "model")]
+    assert of_subject(entries, kind="training", step=2) == [entries[1]]
+    assert of_subject(entries, step=2) == entries[1:]
+
+
+def test_numbers_for_people() -> None:
+    assert number(12.3456789, None) == "12.346"
+    assert number(0.98765, 0.00123) == "0.98765 ± 0.0012"
