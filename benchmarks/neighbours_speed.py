@@ -6,6 +6,8 @@ Both get the same seeded features, float32 `[rows, dim]`: 16 numbers spread over
 side narrower. Ours comes first, is fed batch by batch as an evaluation feeds it, and gives density and coverage too;
 torch-fidelity's `calculate_precision_recall_part` is given the features as two tensors. The peak is the largest
 resident memory of the process while each ran, looked at 50 times a second, features and Python included.
+
+Run it on an idle machine: a thread that waits for a busy core holds up the other one, in every operation on a tile.
 """
 
 import argparse

@@ -13,7 +13,7 @@ import torch
 from torch import Tensor
 
 from simulacra.data import open_data
-from simulacra.metrics.measure import Score, Seen
+from simulacra.metrics.measure import Score, Seen, Side
 from simulacra.metrics.parzen import Parzen
 from simulacra.randomness import generator
 
@@ -25,7 +25,11 @@ def pixels(split: str, first: int, last: int) -> Tensor:
 
 def score(samples: Tensor) -> Score:
     measure = Parzen()
-    sides = {"real": pixels("test", 0, 10_000), "held_out": pixels("train", 50_000, 51_000), "fake": samples}
+    sides: dict[Side, Tensor] = {
+        "real": pixels("test", 0, 10_000),
+        "held_out": pixels("train", 50_000, 51_000),
+        "fake": samples,
+    }
     for side, rows in sides.items():
         measure.update(side, Seen(torch.arange(len(rows)), rows))
     return measure.compute()["parzen"]

@@ -11,9 +11,10 @@ from torch import Tensor
 from simulacra.capabilities import Samples, verbs
 from simulacra.data import Source, Spec
 from simulacra.data.batch import to_unit
+from simulacra.data.words import shareable
 from simulacra.errors import UserError
 from simulacra.randomness import key_of
-from simulacra.subjects import Subject, View, shareable
+from simulacra.subjects import Subject, View
 
 DRAWN = 10_000  # samples drawn from a model unless another number is asked for
 

@@ -11,6 +11,7 @@ import torch
 
 from simulacra import artifact, checkpoint
 from simulacra.data import Source, Spec, open_data
+from simulacra.data.words import shareable
 from simulacra.errors import UserError
 from simulacra.models.base import Model
 from simulacra.runfolder import RunFolder
@@ -99,12 +100,6 @@ def trained_on(record: Mapping[str, Any]) -> View:
         channels=run.get("channels"),
         skip_broken=bool(run.get("skip_broken")),
     )
-
-
-def shareable(word: str) -> str:
-    """A data word for a card that others read: of a path, only its end."""
-    kind, colon, place = word.partition(":")
-    return f"{kind}:{Path(place).name}" if colon and kind != "hf" else word
 
 
 def _run_of(folder: Path) -> RunFolder | None:

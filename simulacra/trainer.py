@@ -13,6 +13,7 @@ import torch
 from simulacra import artifact, checkpoint, previews
 from simulacra.capabilities import Samples
 from simulacra.data import Feed
+from simulacra.data.words import shareable
 from simulacra.distributed import Ranks, agreed, any_rank, barrier, broadcast, launched, process_group
 from simulacra.ema import judged
 from simulacra.errors import MachineError, UserError
@@ -26,7 +27,6 @@ from simulacra.runfolder import environment
 from simulacra.scorebook import ScoreBook, listing, of_subject
 from simulacra.session import Session, has_convolutions, settle
 from simulacra.settings import RunOptions
-from simulacra.subjects import shareable
 from simulacra.warmstart import warm_start
 
 

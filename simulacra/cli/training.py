@@ -75,19 +75,28 @@ def sample(
     run: Annotated[str, typer.Argument(help="a run, an artifact, or a hub id OWNER/NAME")],
     n: Annotated[int, typer.Option("-n", "--number", min=1, help="how many")] = 64,
     seed: Annotated[int, typer.Option(min=0, max=2**62 - 1, help="which samples: equal seeds give equal ones")] = 0,
+    truncation: Annotated[
+        float | None, typer.Option(help="keep latents within ± this: more typical samples of fewer kinds")
+    ] = None,
     out: Annotated[str, typer.Option(help="X.png: a grid; X/: a folder of PNGs; X.npz: arrays")] = "samples.png",
     device: Annotated[str, typer.Option(help="auto, cpu, cuda, mps")] = "auto",
 ) -> None:
     """Draw samples from a trained model. Needs neither the data nor the options it was trained with."""
     from simulacra import images
     from simulacra.artifact import load
-    from simulacra.capabilities import Samples, verbs
+    from simulacra.capabilities import Samples, Truncates, verbs
     from simulacra.precision import choose_device
 
     model = load(run, device=choose_device(device))
     if not isinstance(model, Samples):
         raise UserError(f"{run} is a {model.name}, which cannot sample: it can {', '.join(verbs(model))}")
-    images.write(model.sample(n, seed=seed).cpu(), out, model.spec)
+    if truncation is None:
+        samples = model.sample(n, seed=seed)
+    elif isinstance(model, Truncates):
+        samples = model.truncated(n, truncation, seed=seed)
+    else:
+        raise UserError(f"{run} is a {model.name}, whose latents cannot be truncated: leave out --truncation")
+    images.write(samples.cpu(), out, model.spec)
     print(f"{n} samples in {out}")
 
 

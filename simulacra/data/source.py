@@ -41,7 +41,8 @@ class Source:
         names: a name for every row.
         data: all rows as one tensor, uint8 [N, C, H, W] or float32 [N, D], or a reader of rows.
         count: number of rows, which `len` tells too.
-        in_memory: whether `data` is a tensor small enough to be moved to the device as a whole.
+        in_memory: whether rows are at hand: `data` is a tensor small enough to be moved to the device as a whole, or a
+            reader that makes rows faster than worker processes could pass them on.
     """
 
     word: str

@@ -34,6 +34,12 @@ def data_words() -> tuple[str, ...]:
     return (*NAMES, *(f"{prefix}:{argument}" for prefix, argument in ARGUMENTS.items()))
 
 
+def shareable(word: str) -> str:
+    """A data word for a file that others read: of a path, only its end."""
+    prefix, colon, rest = word.partition(":")
+    return f"{prefix}:{os.path.basename(os.path.normpath(rest))}" if colon and prefix not in ("", "hf") else word
+
+
 def open_data(
     word: str,
     *,

@@ -5,7 +5,7 @@ from collections.abc import Sequence
 from importlib.metadata import version
 from math import log2
 from pathlib import Path
-from typing import Any, NamedTuple
+from typing import Any, NamedTuple, TypeVar
 
 import torch
 from pydantic import Field
@@ -25,6 +25,7 @@ FORMAT = 1
 COARSE = 7  # pixels: images are pooled until the last map has about this side
 ROWS, PIXELS = 500, 500 * 32 * 32  # images that go through the network at once, and pixels of all of them, at most
 LUMA = (0.299, 0.587, 0.114)  # ITU-R BT.601
+N = TypeVar("N", bound=nn.Module)
 
 
 class ClassifierConfig(Config):
@@ -72,7 +73,7 @@ def _convolutions(inputs: int, channels: Sequence[int]) -> list[nn.Module]:
     return [layer for block in blocks for layer in block]
 
 
-def channels_last(network: Classifier, device: torch.device) -> Classifier:
+def channels_last(network: N, device: torch.device) -> N:
     """The network on `device`, its weights in the memory format that convolutions are fastest in."""
     return network.to(device).to(memory_format=torch.channels_last)  # type: ignore[reportCallIssue]
 
@@ -209,7 +210,7 @@ class ClassifierExtractor(Extractor):
         self._network = channels_last(saved.network, self._device)
 
     def __call__(self, rows: Tensor) -> Said:
-        """Of images uint8 `[B, C, H, W]`, C = 1 or 3."""
+        """Of images `[B, C, H, W]`, C = 1 or 3, uint8 or float32 in 0 … 255."""
         with evaluating(self._network), full_precision(self._device):
             at_once = rows_at_once(max(rows.shape[2] * rows.shape[3], self._size[0] * self._size[1]))
             said = [self._network(self._fitted(part)) for part in rows.to(self._device).split(at_once)]

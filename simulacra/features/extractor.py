@@ -34,7 +34,8 @@ class Extractor(ABC):
 
     @abstractmethod
     def __call__(self, rows: Tensor) -> Said:
-        """Features of images uint8 `[B, C, H, W]` or vectors float32 `[B, D]`, on the extractor's device.
+        """Features of images `[B, C, H, W]`, uint8 or float32 in 0 … 255, or of vectors float32 `[B, D]`, on the
+        extractor's device. Only floats tell images apart that differ by less than a byte.
 
         What it says of a row does not depend on the rows beside it (but for the last bits of float32)."""
 

@@ -17,7 +17,7 @@ from torch import Tensor, nn
 from simulacra.buffers import evaluating
 from simulacra.data.spec import Spec
 from simulacra.errors import MachineError, UserError
-from simulacra.features.classifier import with_channels
+from simulacra.features.classifier import channels_last, with_channels
 from simulacra.features.extractor import Extractor, Said
 from simulacra.features.files import cache_folder
 from simulacra.features.resizing import RESIZERS, Resizer
@@ -38,7 +38,7 @@ class Inception(Extractor):
     them.
 
     Grey images are repeated as RGB. By default images are resized inside the network, not antialiased; by another
-    resizer they come as rounded bytes of 299 × 299, for the network takes bytes. 32 images at a time: about 1 GB.
+    resizer they come as rounded bytes of 299 × 299, for the network takes bytes. 32 at a time: 0.5 GB.
 
     Args:
         network: torch-fidelity's `FeatureExtractorInceptionV3` with the layers "2048" and "logits_unbiased".
@@ -56,7 +56,7 @@ class Inception(Extractor):
     ) -> None:
         self.digest, self._resizer, self._device = digest, resizer, torch.device(device)
         self.resizer = "none" if spec.shape[1:] == (SIDE, SIDE) else resizer.name
-        self._network = network.to(self._device)
+        self._network = channels_last(network, self._device)
 
     @classmethod
     def find(cls, spec: Spec, resizer: Resizer | None = None, device: str | torch.device = "cpu") -> "Inception":
@@ -78,9 +78,7 @@ class Inception(Extractor):
         device: str | torch.device = "cpu",
     ) -> "Inception":
         """The extractor with the weights `state`. Raises UserError where torch-fidelity is not installed."""
-        buffer = (
-            io.BytesIO()
-        )  # its constructor takes weights from a file alone, and unpickles it: so it gets one of ours
+        buffer = io.BytesIO()  # its constructor takes weights from a file alone, and unpickles it: it gets one of ours
         torch.save(dict(state), buffer)
         buffer.seek(0)
         with torch.random.fork_rng(devices=[]):
@@ -88,7 +86,9 @@ class Inception(Extractor):
         return cls(network, digest, spec, resizer or RESIZERS[OWN], device)
 
     def __call__(self, rows: Tensor) -> Said:
-        """Of images uint8 `[B, C, H, W]`, C = 1 or 3."""
+        """Of images uint8 `[B, C, H, W]`, C = 1 or 3. Raises UserError for float32: the network rounds."""
+        if rows.is_floating_point():
+            raise UserError(f"inception looks at whole bytes, and this needs images that are not rounded: {OTHERS}")
         with evaluating(self._network), full_precision(self._device):
             said = [self._network(self._bytes(part)) for part in rows.to(self._device).split(ROWS)]
         features, logits = zip(*said)

@@ -19,9 +19,9 @@ class Pixels(Extractor):
         self._device = torch.device(device)
 
     def __call__(self, rows: Tensor) -> Said:
-        """Of images uint8 `[B, C, H, W]` or vectors float32 `[B, D]`."""
-        rows = rows.to(self._device)
-        return Said(rows.flatten(1).float() / 255 if rows.dtype == torch.uint8 else rows.flatten(1).float(), None)
+        """Of images `[B, C, H, W]`, uint8 or float32 in 0 … 255, or vectors float32 `[B, D]`."""
+        features = rows.to(self._device).flatten(1).float()
+        return Said(features / 255 if rows.ndim == 4 else features, None)
 
     def doubts(self, spec: Spec) -> list[str]:
         """None: nothing was trained."""

@@ -23,7 +23,7 @@ from simulacra.data.names import NumberedRows
 from simulacra.data.source import Source
 from simulacra.data.spec import Spec
 from simulacra.data.summary import images
-from simulacra.data.words import PREFIXES, open_data
+from simulacra.data.words import open_data, shareable
 from simulacra.errors import UserError
 from simulacra.features.classifier import Classifier, ClassifierConfig, channels_last, rows_at_once, save
 from simulacra.optimizers import Adam
@@ -89,7 +89,7 @@ def train_extractor(
     counted = {"test_rows": None, "accuracy": None}
     if test is not None and test.labels is not None:
         counted = {"test_rows": len(test), "accuracy": accuracy(network, test, workers)}
-    facts = {"spec": source.spec.as_dict(), "network": network.config.model_dump(), "data": short(source.word)}
+    facts = {"spec": source.spec.as_dict(), "network": network.config.model_dump(), "data": shareable(source.word)}
     facts |= {"fingerprint": source.fingerprint, "rows": len(source), **how.model_dump(), **counted}
     return Trained(network, facts)
 
@@ -226,7 +226,7 @@ def train_and_save(
     options = how.model_dump()
     trained = train_extractor(source, test, device=choose_device(device), workers=workers, progress=progress, **options)
     asked = {"size": size and "x".join(map(str, size)), "channels": channels, "skip-broken": skip_broken}
-    command = _command(short(word), place.name, asked, how)
+    command = _command(shareable(word), place.name, asked, how)
     return save(place, trained.network, {**trained.facts, "command": command}).model_dump(mode="json")
 
 
@@ -258,9 +258,3 @@ def _command(word: str, out: str, asked: dict[str, Any], course: Course) -> str:
         if value:
             words += [f"--{name}"] if value is True else [f"--{name}", str(value)]
     return shlex.join(words)
-
-
-def short(word: str) -> str:
-    """A data word without the folders on the way to its data."""
-    prefix, colon, rest = word.partition(":")
-    return f"{prefix}:{Path(rest).name}" if colon and prefix in PREFIXES and prefix != "hf" else word

@@ -13,7 +13,7 @@ from simulacra.play import Table
 
 BLOCK = 1024
 """Rows that are widened to float64 at a time."""
-DOUBT = 1e-8
+DOUBT = 1e-10
 """Relative error of the fast way to Tr (Σ1 Σ2)^½ from which on the slow one is taken."""
 ROUNDING = 1e-8
 """Share of the traces by which a distance may fall below 0 by rounding alone."""
@@ -81,16 +81,16 @@ class Moments:
 def trace_of_root(a: Tensor, b: Tensor) -> float:
     """Tr (Σ1 Σ2)^½ of symmetric positive semi-definite matrices a, b, float64 `[D, D]`, of any rank.
 
-    With Σ1 = F1ᵀF1 the non-zero eigenvalues of Σ1Σ2 are those of the symmetric F1 Σ2 F1ᵀ, at the price of a
-    tridiagonalisation. Rounding moves them by ε·λ_max, which matters to the root of one that should be 0. Where it may
-    matter, the roots themselves are computed: with Σ2 = F2ᵀF2 they are the singular values of F1 F2ᵀ.
+    With Σ1 = F1ᵀF1 the non-zero eigenvalues of Σ1Σ2 are those of the symmetric F1 Σ2 F1ᵀ. The root of one that should
+    be 0 turns a rounding of ε into √ε. Where such roots may matter the roots themselves are computed, at twice the
+    price: with Σ2 = F2ᵀF2 they are the singular values of F1 F2ᵀ, which are right to ε times the largest.
     """
-    factor = _factor(a.numpy())
-    squares = np.linalg.eigvalsh(factor @ b.numpy() @ factor.T).clip(min=0.0)
-    roots = np.sqrt(squares)
-    if _doubt(squares, roots) <= DOUBT * roots.sum():
+    first, second = a.numpy(), b.numpy()
+    factor = _factor(first)
+    roots = np.sqrt(np.linalg.eigvalsh(factor @ second @ factor.T).clip(min=0.0)[::-1])
+    if _doubt(roots, factor, second) <= DOUBT * roots.sum():
         return float(roots.sum())
-    return float(np.linalg.svd(factor @ _factor(b.numpy()).T, compute_uv=False).sum())
+    return float(np.linalg.svd(factor @ _factor(second).T, compute_uv=False).sum())
 
 
 def _factor(matrix: np.ndarray) -> np.ndarray:
@@ -105,10 +105,16 @@ def _factor(matrix: np.ndarray) -> np.ndarray:
     return factor
 
 
-def _doubt(squares: np.ndarray, roots: np.ndarray) -> float:
-    """By how much the sum of `roots` may be wrong if every one of `squares` is by 8·ε times the largest."""
-    error = 8.0 * np.finfo(np.float64).eps * squares.max(initial=0.0)
-    return float(np.minimum(error / (2.0 * np.maximum(roots, 1e-300)), error**0.5).sum())
+def _doubt(roots: np.ndarray, factor: np.ndarray, second: np.ndarray) -> float:
+    """About how wrong the sum of the falling `roots` `[r]` of the eigenvalues of F1 Σ2 F1ᵀ may be.
+
+    Pivoting sorts the rows of F1 by their influence, so the k-th eigenvalue is moved by rounding of the rows from k on:
+    by some ε·‖row‖²·Tr Σ2, not by ε times the largest eigenvalue.
+    """
+    norms = np.einsum("kd,kd->k", factor, factor)
+    rest = np.maximum.accumulate(norms[::-1])[::-1]
+    error, tiny = 8.0 * np.finfo(np.float64).eps * rest * np.trace(second), np.finfo(np.float64).tiny
+    return float((error / np.maximum(2.0 * roots, np.sqrt(error) + tiny)).sum())
 
 
 def frechet_distance(real: Moments, fake: Moments) -> float:

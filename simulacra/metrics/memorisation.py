@@ -15,7 +15,7 @@ from simulacra.metrics.measure import Kept, Measure, Score, Seen, Side
 from simulacra.play import Table
 
 FAR = 3.0  # standard errors from chance at which a note is made
-CLOSEST = 0.01  # share of the held-out rows, the nearest to training rows, that a copy need not beat
+CLOSEST = 100  # one in so many held-out rows, the nearest to training rows, need not be beaten by a copy
 
 
 class MemorisationConfig(Config):
@@ -137,7 +137,7 @@ def copies(a: Tensor, b: Tensor) -> Copies:
     By chance that is the law's share below its (⌊m/100⌋ + 1)-th of m order statistics, a Beta(j, m + 1 − j) variable.
     """
     n, m = len(a), len(b)
-    j = int(CLOSEST * m) + 1
+    j = m // CLOSEST + 1
     threshold = b.sort().values[j - 1]
     chance = j / (m + 1)
     spread = chance * (1 - chance) / (m + 2)

@@ -1,8 +1,7 @@
 """Every measure of rows, common checks: a new one is checked as soon as the catalogue lists it."""
 
 import json
-import threading
-from collections.abc import Callable, Iterator, Sequence
+from collections.abc import Callable, Sequence
 from typing import Any
 
 import pytest
@@ -14,6 +13,7 @@ from simulacra.errors import UserError
 from simulacra.metrics import catalogue
 from simulacra.metrics.measure import Measure, Score, Seen, Side
 from simulacra.play import Table
+from tests.checks.ranks import on_ranks
 
 SPEC = Spec(kind="image", shape=(1, 8, 8), classes=("a", "b", "c"))
 KINDS = [kind for kind in catalogue.measures().values() if issubclass(kind, Measure)]
@@ -148,56 +148,10 @@ def test_what_a_measure_wants_is_asked_for(kind: type[Measure]) -> None:
             made(kind).update(side, seen(side)._replace(**{want: None}))
 
 
-class Threads(Table):
-    """A table whose ranks are threads of this process."""
-
-    def __init__(self, rank: int, size: int, board: list[Any], barrier: threading.Barrier) -> None:
-        super().__init__()
-        self.rank, self.size, self._board, self._barrier = rank, size, board, barrier
-
-    def sum(self, tensors: Sequence[Tensor]) -> None:
-        for own, total in zip(tensors, [sum(parts) for parts in zip(*self._all([t.clone() for t in tensors]))]):
-            own.copy_(total)
-
-    def gather(self, rows: Tensor) -> Tensor:
-        return torch.cat([part for part in self._all(rows) if part.ndim == rows.ndim or len(part)])
-
-    def _all(self, own: Any) -> list[Any]:
-        self._board[self.rank] = own
-        self._barrier.wait(60)
-        found = list(self._board)
-        self._barrier.wait(60)
-        return found
-
-
-def on_threads(size: int, work: Callable[[Table], Any]) -> Iterator[Any]:
-    """What `work` returns on every rank of a table of threads."""
-    board: list[Any] = [None] * size
-    results: list[Any] = [None] * size
-    barrier = threading.Barrier(size)
-
-    def run(rank: int) -> None:
-        try:
-            results[rank] = work(Threads(rank, size, board, barrier))
-        except BaseException as error:
-            results[rank] = error
-            barrier.abort()
-
-    threads = [threading.Thread(target=run, args=(rank,)) for rank in range(size)]
-    for thread in threads:
-        thread.start()
-    for thread in threads:
-        thread.join()
-    for result in results:
-        if isinstance(result, BaseException):
-            raise result
-        yield result
-
-
 def test_two_ranks_agree_with_one(kind: type[Measure]) -> None:
     def work(table: Table) -> dict[str, Score]:
         return shown(made(kind), lambda rows: [torch.arange(table.rank, rows, 2)]).compute(table)
 
     alone = shown(made(kind), whole).compute()
-    for found in on_threads(2, work):
+    for found in on_ranks(2, work):
         close(found, alone)

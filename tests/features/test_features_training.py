@@ -6,13 +6,13 @@ from PIL import Image
 
 from simulacra.data import Spec, open_data
 from simulacra.data.files import hashed_split
+from simulacra.data.words import shareable
 from simulacra.errors import UserError
 from simulacra.features.classifier import load
 from simulacra.features.training import (
     accuracy,
     held_source,
     shifted,
-    short,
     train_and_save,
     train_extractor,
 )
@@ -179,4 +179,4 @@ def test_a_bad_place_is_refused_before_training(tmp_path, out, part):
     ],
 )
 def test_only_the_end_of_a_path_is_told(word, expected):
-    assert short(word) == expected
+    assert shareable(word) == expected

@@ -4,7 +4,6 @@ from math import log
 
 import pytest
 import torch
-from test_wasserstein import on_ranks
 from torch import nn
 from torch.distributions import MultivariateNormal
 
@@ -16,6 +15,7 @@ from simulacra.metrics.of_model import Setting
 from simulacra.models.vae import VAE, VAEConfig
 from simulacra.play import Table
 from simulacra.randomness import sample_normal
+from tests.checks.ranks import on_ranks
 
 SIGMA = 0.5
 W = torch.tensor([[1.0, 0.3], [-0.4, 0.8]])

@@ -8,12 +8,12 @@ import torch
 from hypothesis import given
 from hypothesis import strategies as st
 from sklearn.neighbors import KernelDensity
-from test_wasserstein import on_ranks
 from torch.distributions import MultivariateNormal
 
 from simulacra.metrics import parzen as module
 from simulacra.metrics.measure import Seen
 from simulacra.metrics.parzen import Parzen, ParzenConfig, geometric, log_likelihoods
+from tests.checks.ranks import on_ranks
 
 
 def pixels(*shape, seed=0):

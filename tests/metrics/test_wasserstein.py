@@ -3,7 +3,6 @@
 import sys
 import warnings
 from math import gcd
-from threading import Barrier, Thread
 
 import numpy as np
 import ot
@@ -17,7 +16,7 @@ from simulacra.errors import UserError
 from simulacra.metrics import wasserstein as module
 from simulacra.metrics.measure import Seen
 from simulacra.metrics.wasserstein import ExactWasserstein, SlicedWasserstein, coupling, directions, projected
-from simulacra.play import Table
+from tests.checks.ranks import on_ranks
 
 
 def drawn(*shape, seed=0):
@@ -191,47 +190,6 @@ def test_order_and_batches_do_not_count_and_the_first_rows_do(kind):
     (score,) = measure.compute().values()
     assert score == whole
     assert score.facts["rows"] == [20, 20]
-
-
-class Ranks(Table):
-    """One of several ranks, each a thread."""
-
-    def __init__(self, rank, size, barrier, box):
-        super().__init__()
-        self.rank, self.size, self.barrier, self.box = rank, size, barrier, box
-
-    def _exchanged(self, value):
-        self.box[self.rank] = value
-        self.barrier.wait()
-        found = [self.box[rank] for rank in range(self.size)]
-        self.barrier.wait()
-        return found
-
-    def sum(self, tensors):
-        for tensor, parts in zip(tensors, zip(*self._exchanged([tensor.clone() for tensor in tensors]))):
-            tensor.copy_(sum(parts))
-
-    def gather(self, rows):
-        return torch.cat([part for part in self._exchanged(rows) if len(part)] or [rows])
-
-
-def on_ranks(size, play):
-    """What `play(table)` gives on each of `size` ranks."""
-    barrier, box, found = Barrier(size, timeout=60), {}, {}
-
-    def run(rank):
-        try:
-            found[rank] = play(Ranks(rank, size, barrier, box))
-        except BaseException:
-            barrier.abort()
-            raise
-
-    threads = [Thread(target=run, args=(rank,)) for rank in range(size)]
-    for thread in threads:
-        thread.start()
-    for thread in threads:
-        thread.join()
-    return [found[rank] for rank in range(size)]
 
 
 @pytest.mark.parametrize("kind", [SlicedWasserstein, ExactWasserstein])
