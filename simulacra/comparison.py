@@ -23,7 +23,7 @@ from simulacra.features.cache import default_folder
 from simulacra.journal import Log
 from simulacra.precision import choose_device
 from simulacra.protocol import Protocol
-from simulacra.scorebook import ScoreBook, how, number, of_subject
+from simulacra.scorebook import ScoreBook, how, number, of_subject, through
 from simulacra.subjects import Subject, of_model
 from simulacra.tally import Tally, tally
 
@@ -49,13 +49,15 @@ def compare(
     *,
     seed: int = 0,
     truncation: bool = True,
+    features: str | None = None,
     device: str = "auto",
     quiet: bool = False,
 ) -> None:
     """Write the page `out` on runs or artifacts.
 
     Scores are those that `metrics.json` holds of the weights as they are; nothing is judged anew but, with
-    `truncation`, samples truncated at some thresholds, of models that can.
+    `truncation`, samples truncated at some thresholds, of models that can, through the extractor `features` or else
+    that of a model's newest score.
 
     Raises:
         UserError: nothing to compare, or one that cannot be loaded.
@@ -65,7 +67,7 @@ def compare(
         raise UserError("name runs or artifacts to compare")
     where, shown = choose_device(device), tally(quiet)
     entries = [_entry(of_model(each, where)) for each in subjects]
-    page = _page(entries, seed, _truncations(entries, where, shown) if truncation else {})
+    page = _page(entries, seed, _truncations(entries, features, where, shown) if truncation else {})
     try:
         out.parent.mkdir(parents=True, exist_ok=True)
         beside = out.with_name(f".{out.name}.partial")
@@ -108,7 +110,8 @@ def _page(entries: Sequence[Entry], seed: int, truncations: Mapping[str, Sequenc
 
 def _model(entry: Entry, seed: int) -> dict[str, Any]:
     subject = entry.subject
-    facts = [(name, text) for name, text in subject.facts.items() if name != "kind" and text is not None]
+    known = {name.replace("_", " "): text for name, text in subject.facts.items() if name != "kind"}
+    facts = [(name, text) for name, text in known.items() if text is not None]
     samples = subject.model.sample(SHOWN, seed=seed).cpu() if isinstance(subject.model, Samples) else None
     return {"title": subject.title, "facts": facts, "samples": _picture(samples, subject.spec)}
 
@@ -132,21 +135,20 @@ def _table(entries: Sequence[Entry]) -> dict[str, Any]:
     protocols: list[str] = []
     for column, entry in enumerate(entries):
         for evaluation in entry.scores:
-            words = _protocol(evaluation)
-            if words not in protocols:
-                protocols.append(words)
-            extractor = (evaluation.get("features") or {}).get("extractor", "")
             for name, score in evaluation["scores"].items():
-                of = score.get("extractor", extractor)
-                cells.setdefault((name, of), {})[column] = {**score, "protocol": protocols.index(words)}
+                words = _protocol(evaluation, name)
+                if words not in protocols:
+                    protocols.append(words)
+                key = name, through(evaluation, score) or ""
+                cells.setdefault(key, {})[column] = {**score, "protocol": protocols.index(words)}
     rows = [_row(name, of, found, len(entries)) for (name, of), found in cells.items()]
     return {"titles": [entry.subject.title for entry in entries], "rows": rows, "protocols": protocols}
 
 
-def _protocol(evaluation: Mapping[str, Any]) -> str:
-    """What has to agree for two scores to be comparable, in words."""
-    words = {name: text for name, text in how(evaluation).items() if name not in ("step", "version")}
-    return "; ".join(f"{name}: {text}" for name, text in words.items())
+def _protocol(evaluation: Mapping[str, Any], name: str) -> str:
+    """What has to agree for two figures of the score `name` to be comparable, in words."""
+    words = {part: text for part, text in how(evaluation, name).items() if part != "step"}
+    return "; ".join(f"{part}: {text}" for part, text in words.items())
 
 
 def _row(name: str, of: str, found: Mapping[int, Mapping[str, Any]], columns: int) -> dict[str, Any]:
@@ -189,7 +191,9 @@ def _term_curves(log: Sequence[Mapping[str, Any]]) -> str:
     return _plot(panels, "step")
 
 
-def _truncations(entries: Sequence[Entry], device: torch.device, shown: Tally) -> dict[str, list[Evaluation]]:
+def _truncations(
+    entries: Sequence[Entry], features: str | None, device: torch.device, shown: Tally
+) -> dict[str, list[Evaluation]]:
     """Scores of every model that truncates, at every threshold; models that cannot be judged are left out, with a
     word on why."""
     found: dict[str, list[Evaluation]] = {}
@@ -197,8 +201,9 @@ def _truncations(entries: Sequence[Entry], device: torch.device, shown: Tally) -
         subject = entry.subject
         if not isinstance(subject.model, Truncates) or subject.spec.kind != "image" or not subject.trained_on:
             continue
-        features = next((e["features"]["extractor"] for e in reversed(entry.scores) if e.get("features")), None)
-        given = {"metrics": ("fid", "precision", "recall"), "samples": DRAWN, "real_rows": DRAWN, "features": features}
+        before = next((e["features"]["extractor"] for e in reversed(entry.scores) if e.get("features")), None)
+        given = {"metrics": ("fid", "precision", "recall"), "samples": DRAWN, "real_rows": DRAWN}
+        given |= {"features": features or before}
         try:
             bench = Bench(device=device, cache=default_folder(), tally=shown)
             found[subject.title] = [

@@ -21,11 +21,12 @@ class Ranks(Table):
     def __init__(self, micro_batches: int = 1, precision: Callable[[], AbstractContextManager] = nullcontext) -> None:
         super().__init__(micro_batches, precision)
         self.rank, self.size = dist.get_rank(), dist.get_world_size()
+        self.wire = "cuda" if dist.get_backend() == "nccl" else None  # nccl carries nothing that is not on a device
 
     def sum(self, tensors: Sequence[Tensor]) -> None:
         """Replace each tensor by its sum over ranks: one reduction per dtype."""
         for group in _by_dtype(tensors):
-            flat = torch.cat([tensor.detach().reshape(-1) for tensor in group])
+            flat = torch.cat([tensor.detach().reshape(-1) for tensor in group]).to(self.wire)
             dist.all_reduce(flat)
             for tensor, part in zip(group, flat.split([t.numel() for t in group])):
                 tensor.detach().copy_(part.view(tensor.shape))
@@ -42,12 +43,12 @@ class Ranks(Table):
         dist.all_gather_object(said, (tuple(rows.shape), rows.dtype))
         longest = max(shape[0] for shape, _ in said)
         row, dtype = next(((shape[1:], dtype) for shape, dtype in said if shape[0]), (rows.shape[1:], rows.dtype))
-        padded = rows.new_zeros(longest, *row, dtype=dtype)
+        padded = torch.zeros(longest, *row, dtype=dtype, device=self.wire or rows.device)
         if len(rows):
             padded[: len(rows)] = rows
         parts = [torch.empty_like(padded) for _ in range(self.size)]
         dist.all_gather(parts, padded)
-        return torch.cat([part[: shape[0]] for part, (shape, _) in zip(parts, said)])
+        return torch.cat([part[: shape[0]] for part, (shape, _) in zip(parts, said)]).to(rows.device)
 
 
 def _by_dtype(tensors: Sequence[Tensor]) -> Iterator[list[Tensor]]:

@@ -9,6 +9,7 @@ from typing import Any
 
 import numpy as np
 import torch
+from numpy.typing import NDArray
 from torch import Tensor
 
 from simulacra import __version__, artifact
@@ -57,14 +58,16 @@ class Evaluation:
 
     def as_dict(self) -> dict[str, Any]:
         """The whole in JSON's types, as `metrics.json` holds it."""
-        ways = catalogue.better()
-        scores = {name: _as_dict(score, ways[name]) for name, score in self.scores.items()}
+        kinds = catalogue.kinds_of_scores()
+        scores = {name: _as_dict(name, score, kinds[name]) for name, score in self.scores.items()}
         return {**self.record, "warnings": list(self.warnings), "scores": scores}
 
 
-def _as_dict(score: Score, better: str) -> dict[str, Any]:
+def _as_dict(name: str, score: Score, kind: catalogue.Kind) -> dict[str, Any]:
+    """A score with its measure, the sides that it saw, and what it saw them through."""
     error = {} if score.standard_error is None else {"standard_error": score.standard_error}
-    return {"value": score.value, **error, "better": better, **score.facts}
+    seen = {"measure": kind.name, "sides": list(kind.sides.values()), "through": _extractor_of(kind)}
+    return {"value": score.value, **error, "better": kind.better[name], **seen, **score.facts}
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -181,9 +184,8 @@ class Case:
             if not isinstance(self.subject.model, measure.capability):
                 can = ", ".join(verbs(self.subject.model)) if self.subject.model else "be compared with other data"
                 raise UserError(f"{measure.name} is no measure of {self.subject.title}, which can {can}")
-        self.used = {role: self.sides.of(role) for role in self.plan}
-        if any(measure.uses_test for measure in self.of_model):
-            self.used["test"] = self.sides.of("test")
+        roles = [*self.plan, *(role for measure in self.of_model for role in measure.sides.values())]
+        self.used = {role: self.sides.of(role) for role in roles}
         for role, seeing in self.plan.items():
             for measure, side in seeing:
                 self._check_wants(measure, side, self.used[role].source)
@@ -193,6 +195,9 @@ class Case:
             raise lacking(measure.name, "labels", side)
         if "labels" in measure.wants and source and source.spec.classes != self.subject.spec.classes:
             raise UserError(f"{measure.name}: the two sides have different classes: make their names agree")
+        groups = self.extractors[measure.features or "features"].groups
+        if "logits" in measure.wants and groups > 1:
+            raise UserError(f"{measure.name} is of one classification, and this extractor makes {groups} side by side")
         if "logits" in measure.wants and self.extractors[measure.features or "features"].classes is None:
             raise lacking(measure.name, "logits", side)
 
@@ -210,26 +215,29 @@ class Case:
         return {s: found[name][s] for name, asked in self.chosen.items() for s in asked if s in found[name]}
 
     def _show_rows(self, rows: Rows, seeing: Sequence[tuple[Measure, Side]]) -> None:
-        for name, extractor in self.extractors.items():
-            due = [(measure, side) for measure, side in seeing if (measure.features or "features") == name]
-            for seen in self._seen(rows, extractor) if due else ():
-                for measure, side in due:
-                    measure.update(side, seen)
-
-    def _seen(self, rows: Rows, extractor: Extractor) -> Iterator[Seen]:
-        """This rank's share of the rows, as `extractor` sees them."""
+        """Show this rank's share of the rows to the measures, each through its extractor."""
+        through: dict[str, list[tuple[Measure, Side]]] = {}
+        for measure, side in seeing:
+            through.setdefault(measure.features or "features", []).append((measure, side))
         if rows.source is None or rows.index is None:
-            yield from self._samples(rows, extractor)
+            self._show_samples(rows, through)
             return
+        for name, due in through.items():
+            for seen in self._read(rows.source, rows.index, rows.number, self.extractors[name]):
+                _tell(due, seen)
+
+    def _read(
+        self, source: Source, index: NDArray[np.int64], number: NDArray[np.int64], extractor: Extractor
+    ) -> Iterator[Seen]:
         bench = self.bench
         folder = None if extractor.name == "pixels" else bench.cache  # pixels are read as fast from the data
-        number = torch.from_numpy(np.ascontiguousarray(rows.number))
-        for index, said, labels in feature_cache.seen_rows(
-            rows.source, rows.index, extractor, table=bench.table, folder=folder, progress=bench.tally.add
+        places = torch.from_numpy(np.ascontiguousarray(number))
+        for place, said, labels in feature_cache.seen_rows(
+            source, index, extractor, table=bench.table, folder=folder, progress=bench.tally.add
         ):
-            yield Seen(number[index], said.features, said.logits, labels)
+            yield Seen(places[place], said.features, said.logits, labels)
 
-    def _samples(self, rows: Rows, extractor: Extractor) -> Iterator[Seen]:
+    def _show_samples(self, rows: Rows, through: Mapping[str, Sequence[tuple[Measure, Side]]]) -> None:
         """Samples as they would come out of a file: images are rounded to bytes."""
         model, table = self.subject.model, self.bench.table
         assert isinstance(model, Samples)
@@ -237,9 +245,11 @@ class Case:
         for start in range(first, last, BLOCK):
             n = min(BLOCK, last - start)
             x = model.sample(n, seed=rows.seed, start=start)
-            said = extractor(to_uint8(x) if self.subject.spec.kind == "image" else x)
+            x = to_uint8(x) if self.subject.spec.kind == "image" else x
+            for name, due in through.items():
+                said = self.extractors[name](x)
+                _tell(due, Seen(torch.arange(start, start + n), said.features, said.logits))
             self.bench.tally.add(n)
-            yield Seen(torch.arange(start, start + n), said.features, said.logits)
 
     def _setting(self) -> Setting:
         return Setting(test=self._test, features=self._features, seed=self.protocol.seed, table=self.bench.table)
@@ -290,6 +300,11 @@ class Case:
         samples = self.sides.shown(self.used["samples"], [int(pair[0]) for pair in nearest])
         rows = self.sides.shown(self.used["train"], [int(pair[1]) for pair in nearest])
         return torch.stack([samples, rows], 1).flatten(0, 1)
+
+
+def _tell(due: Sequence[tuple[Measure, Side]], seen: Seen) -> None:
+    for measure, side in due:
+        measure.update(side, seen)
 
 
 def _extractor_of(kind: type[Measure] | type[ModelMeasure]) -> str | None:

@@ -4,6 +4,7 @@ import json
 import os
 from collections.abc import Callable, Iterator, Mapping, Sequence
 from contextlib import contextmanager
+from math import floor, log10
 from pathlib import Path
 from typing import Any
 
@@ -80,25 +81,41 @@ def listing(entries: Sequence[Mapping[str, Any]]) -> dict[str, dict[str, Any]]:
     found: dict[str, dict[str, Any]] = {}
     for entry in entries:
         for name, score in entry["scores"].items():
-            features = entry.get("features") or {}
-            key = f"{name} ({features['extractor']})" if features else name
+            extractor = through(entry, score)
             error = {"standard_error": score["standard_error"]} if "standard_error" in score else {}
-            found[key] = {"value": score["value"], **error, **how(entry)}
+            found[f"{name} ({extractor})" if extractor else name] = {
+                "value": score["value"],
+                **error,
+                **how(entry, name),
+            }
     return found
 
 
+def through(entry: Mapping[str, Any], score: Mapping[str, Any]) -> str | None:
+    """The name of the extractor that a score saw its rows through."""
+    return entry["features"]["extractor"] if score["through"] == "features" else score["through"]
+
+
 def number(value: float, standard_error: float | None) -> str:
-    """A score as people read it, with its standard error where there is one."""
-    return f"{value:.5g}" + (f" ± {standard_error:.2g}" if standard_error is not None else "")
+    """A score as people read it: to two digits of its standard error, where there is one."""
+    if not standard_error:
+        return f"{value:.5g}" + (" ± 0" if standard_error == 0 else "")
+    digits = max(1 - floor(log10(standard_error)), 0)
+    return f"{value:.{digits}f} ± {standard_error:.{digits}f}"
 
 
-def how(entry: Mapping[str, Any]) -> dict[str, str]:
-    """How an evaluation was made, in a few words for each part of the protocol."""
-    words = {role: _rows(facts) for role, facts in entry.get("sides", {}).items()}
-    if features := entry.get("features"):
-        words["features"] = f"{features['extractor']} {features['sha256'][:8]}, resizer {features['resizer']}"
-    if options := entry.get("options"):
-        words["options"] = " ".join(f"{name}={value}" for name, value in options.items())
+def how(entry: Mapping[str, Any], name: str | None = None) -> dict[str, str]:
+    """How an evaluation, or its score `name`, was made: a few words for each part of the protocol."""
+    scores = list(entry["scores"].values()) if name is None else [entry["scores"][name]]
+    roles = {role for score in scores for role in score["sides"]}
+    words = {role: _rows(facts) for role, facts in entry["sides"].items() if role in roles}
+    if any(score["through"] == "features" for score in scores):
+        facts = entry["features"]
+        words["features"] = f"{facts['extractor']} {facts['sha256'][:8]}, resizer {facts['resizer']}"
+    measures = {score["measure"] for score in scores}
+    given = {n: value for n, value in entry["options"].items() if n.partition(".")[0] in measures}
+    if given:
+        words["options"] = " ".join(f"{option}={value}" for option, value in given.items())
     step = entry["subject"].get("step")
     return words | ({} if step is None else {"step": f"{step:,}"}) | {"version": entry["simulacra"]}
 

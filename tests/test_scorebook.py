@@ -8,6 +8,8 @@ import pytest
 from simulacra.errors import UserError
 from simulacra.scorebook import ScoreBook, how, listing, number, of_subject
 
+SEEN = {"measure": "fid", "sides": ["reference", "samples"], "through": "features"}
+
 
 def entry(step: int | None = None, kind: str = "model", value: float = 1.0, **extra: object) -> dict:
     return {
@@ -15,7 +17,8 @@ def entry(step: int | None = None, kind: str = "model", value: float = 1.0, **ex
         "subject": {"kind": kind, "step": step},
         "sides": {"samples": {"drawn": 10000, "seed": 3}, "reference": reference(60000)},
         "features": {"extractor": "mnist", "sha256": "0123456789", "resizer": "none"},
-        "scores": {"fid": {"value": value, "better": "lower"}, **extra},
+        "options": {},
+        "scores": {"fid": {"value": value, "better": "lower", **SEEN}, **extra},
     }
 
 
@@ -52,7 +55,7 @@ def test_a_file_that_holds_no_scores_is_refused_and_left_alone(tmp_path: Path, c
 
 
 def test_a_card_lists_the_newest_value_of_every_score_and_how_it_was_measured() -> None:
-    error = {"value": 0.5, "standard_error": 0.01, "better": "higher"}
+    error = {**SEEN, "measure": "neighbours", "value": 0.5, "standard_error": 0.01, "better": "higher"}
     found = listing([entry(5, value=9.0), entry(5, value=2.0, precision=error)])
     assert list(found) == ["fid (mnist)", "precision (mnist)"]
     assert found["fid (mnist)"]["value"] == 2.0
@@ -61,7 +64,8 @@ def test_a_card_lists_the_newest_value_of_every_score_and_how_it_was_measured() 
 
 
 def test_how_a_score_was_made_in_words() -> None:
-    words = how({**entry(13125), "options": {"kid.subsets": 5}})
+    kid = {**SEEN, "measure": "kid", "value": 0.1, "better": "lower"}
+    words = how({**entry(13125, kid=kid), "options": {"kid.subsets": 5}})
     assert words == {
         "samples": "10,000 drawn, seed 3",
         "reference": "60,000 rows of mnist (train)",
@@ -82,4 +86,17 @@ def test_evaluations_of_a_subject_have_all_its_facts() -> None:
 
 def test_numbers_for_people() -> None:
     assert number(12.3456789, None) == "12.346"
-    assert number(0.98765, 0.00123) == "0.98765 ± 0.0012"
+    assert number(0.98765, 0.00123) == "0.9877 ± 0.0012"
+    assert number(-92.2341, 0.271) == "-92.23 ± 0.27"
+    assert number(1234.5, 45.6) == "1234 ± 46"
+    assert number(1.0, 0.0) == "1 ± 0"
+
+
+def test_a_score_is_described_by_what_it_saw_alone() -> None:
+    """Likelihoods see no samples, and no extractor."""
+    likelihood = {"measure": "log_prob", "sides": ["test"], "through": None, "value": -92.0, "better": "higher"}
+    whole = entry(log_prob=likelihood)
+    whole["sides"]["test"] = {**reference(10000), "split": "test", "of": 10000}
+    assert how(whole, "log_prob") == {"test": "10,000 rows of mnist (test)", "version": "0"}
+    assert set(how(whole, "fid")) == {"samples", "reference", "features", "version"}
+    assert list(listing([whole])) == ["fid (mnist)", "log_prob"]

@@ -2,6 +2,7 @@
 
 import json
 import os
+import time
 from collections.abc import Sequence
 from pathlib import Path
 from typing import Annotated, Any
@@ -128,12 +129,15 @@ def compare(
     out: Annotated[Path, typer.Option(help="the report: one HTML file that needs nothing else")] = Path("compare.html"),
     seed: Annotated[int, typer.Option(min=0, max=2**62 - 1, help="which samples are shown")] = 0,
     truncation: Annotated[bool, typer.Option(help="draw truncation curves, which takes some sampling")] = True,
+    features: Annotated[
+        str | None, typer.Option(help="extractor of those curves (default: that of the newest score)")
+    ] = None,
     device: Annotated[str, typer.Option(help="auto, cpu, cuda, mps")] = "auto",
 ) -> None:
     """Models side by side on one page: samples of the same seed, scores with errors, curves over training."""
     from simulacra.comparison import compare as write_report
 
-    write_report(subjects, out, seed=seed, truncation=truncation, device=device)
+    write_report(subjects, out, seed=seed, truncation=truncation, features=features, device=device)
     print(f"report in {out}")
 
 
@@ -149,11 +153,13 @@ def train_extractor(
     mirror: Annotated[bool, typer.Option(help="flip images left to right by a fair coin")] = False,
     skip_broken: Annotated[bool, typer.Option(help="leave out files that cannot be read")] = False,
     device: Annotated[str, typer.Option(help="auto, cpu, cuda, mps")] = "auto",
+    quiet: Annotated[bool, typer.Option(help="no progress")] = False,
     as_json: Json = False,
 ) -> None:
     """Train a classifier on labelled images; its last hidden layer is an extractor for images of that kind."""
     from simulacra.features.training import train_and_save
 
+    shown = _Course(batch, quiet)
     facts = train_and_save(
         data,
         out,
@@ -161,9 +167,39 @@ def train_extractor(
         batch=batch,
         seed=seed,
         size=parse_size(size),
-        channels=channels,
+        channels=channels,  # type: ignore[arg-type]
         mirror=mirror,
         skip_broken=skip_broken,
         device=device,
+        progress=shown,
     )
-    print(json.dumps(facts, indent=1) if as_json else f"{facts}")
+    shown.close()
+    if as_json:
+        print(json.dumps(facts, indent=1))
+        return
+    right = (
+        "" if facts["accuracy"] is None else f", {facts['accuracy']:.2%} right on {facts['test_rows']:,} test images"
+    )
+    print(f"extractor in {out}: {facts['rows']:,} images of {len(facts['spec']['classes'])} classes{right}")
+
+
+class _Course:
+    """The progress of an extractor's training, shown as any training's."""
+
+    def __init__(self, batch: int, quiet: bool) -> None:
+        self.batch, self.quiet = batch, quiet
+        self._shown: Any = None
+        self._began = time.monotonic()
+
+    def __call__(self, step: int, steps: int, loss: float) -> None:
+        """So many of all steps are done, the last one with this loss in nats."""
+        from simulacra.journal import progress
+
+        self._shown = self._shown or progress(steps, "extractor", 0, self.quiet)
+        speed = step / max(time.monotonic() - self._began, 1e-9)
+        self._shown.show(step, self.batch * speed, (steps - step) / max(speed, 1e-9), {"train/loss": loss})
+
+    def close(self) -> None:
+        """Leave the screen in order."""
+        if self._shown:
+            self._shown.close()

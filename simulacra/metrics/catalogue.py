@@ -38,9 +38,14 @@ def measures() -> dict[str, Kind]:
     return {kind.name: kind for kind in kinds}
 
 
+def kinds_of_scores() -> dict[str, Kind]:
+    """The measure of every score, by the score's name."""
+    return {score: kind for kind in measures().values() for score in kind.better}
+
+
 def better() -> dict[str, Better]:
     """Every score by name, and which way it is better."""
-    return {score: way for kind in measures().values() for score, way in kind.better.items()}
+    return {score: kind.better[score] for score, kind in kinds_of_scores().items()}
 
 
 def choose(words: Iterable[str]) -> dict[str, tuple[str, ...]]:
@@ -49,8 +54,7 @@ def choose(words: Iterable[str]) -> dict[str, tuple[str, ...]]:
     Raises:
         UserError: a word that is neither a measure nor a score.
     """
-    kinds = measures()
-    homes = {score: name for name, kind in kinds.items() for score in kind.better}
+    kinds, homes = measures(), {score: kind.name for score, kind in kinds_of_scores().items()}
     chosen: dict[str, list[str]] = {}
     for word in words:
         if word not in kinds and word not in homes:

@@ -113,7 +113,7 @@ def _doubt(roots: np.ndarray, factor: np.ndarray, second: np.ndarray) -> float:
     """
     norms = np.einsum("kd,kd->k", factor, factor)
     rest = np.maximum.accumulate(norms[::-1])[::-1]
-    error, tiny = 8.0 * np.finfo(np.float64).eps * rest * np.trace(second), np.finfo(np.float64).tiny
+    error, tiny = 8.0 * np.finfo(np.float64).eps * rest * abs(np.trace(second)), np.finfo(np.float64).tiny
     return float((error / np.maximum(2.0 * roots, np.sqrt(error) + tiny)).sum())
 
 
@@ -147,13 +147,9 @@ class FID(Measure):
 
     def _compute(self, table: Table) -> dict[str, Score]:
         joint = {side: moments.joined(table) for side, moments in self._moments.items()}
-        facts = {"rows": {side: moments.count for side, moments in joint.items()}, **_dimensions(joint["real"])}
+        facts = {"rows": dict(self.counts), "dimensions": len(joint["real"].mean)}
         notes = tuple(_singular(WORDS[side], m) for side, m in joint.items() if m.count <= len(m.mean))
         return {"fid": Score(value=frechet_distance(joint["real"], joint["fake"]), facts=facts, notes=notes)}
-
-
-def _dimensions(moments: Moments) -> dict[str, int]:
-    return {"dimensions": len(moments.mean)}
 
 
 def _singular(whose: str, moments: Moments) -> str:
@@ -190,7 +186,8 @@ class IntraFID(Measure):
         for label in real:
             pair = {side: self._joined(side, label, table) for side in self.sides}
             values[str(label)] = frechet_distance(pair["real"], pair["fake"])
-            few += [label] * any(moments.count <= len(moments.mean) for moments in pair.values())
+            if any(moments.count <= len(moments.mean) for moments in pair.values()):
+                few.append(label)
         facts = {"classes": values, "rows": dict(self.counts)}
         return {
             "intra_fid": Score(value=sum(values.values()) / len(values), facts=facts, notes=_notes(real, fake, few))

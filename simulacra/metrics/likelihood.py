@@ -2,6 +2,7 @@
 
 from collections.abc import Callable
 from math import log
+from typing import ClassVar
 
 import torch
 from pydantic import Field
@@ -33,7 +34,7 @@ class ELBO(ModelMeasure):
     """
 
     name, better, capability = "log_prob", {"log_prob": "higher"}, HasLogProb
-    uses_test = True
+    sides: ClassVar = {"real": "test"}
     Config = LogProbConfig
     config: LogProbConfig
 
@@ -66,7 +67,7 @@ class IWAE(ModelMeasure):
     """
 
     name, better, capability = "iwae", {"iwae": "higher"}, HasLogWeights
-    uses_test = True
+    sides: ClassVar = {"real": "test"}
     Config = IWAEConfig
     config: IWAEConfig
 

@@ -20,7 +20,7 @@ WAYS_OUT = {
     "logits": "choose an extractor that classifies, such as --features mnist, inception, or one of your own",
     "labels": "judge labelled rows, such as --fake folder:PATH with a folder for each class",
 }
-WORDS = {"real": "the real side", "fake": "the generated side", "held_out": "the held-out rows"}
+WORDS = {"real": "the real side", "fake": "the generated side", "held_out": "the held-out side"}
 
 
 @dataclass(frozen=True, kw_only=True)

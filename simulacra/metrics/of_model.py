@@ -8,7 +8,7 @@ from typing import Any, ClassVar
 from torch import Tensor
 
 from simulacra import config as settings
-from simulacra.metrics.measure import Better, Score
+from simulacra.metrics.measure import Better, Score, Side
 from simulacra.play import Table
 
 
@@ -38,7 +38,7 @@ class ModelMeasure(ABC):
         better: its scores by name, and which way each is better.
         capability: the protocol of `capabilities` that the model must have.
         uses_features: whether it asks an extractor.
-        uses_test: whether it asks for rows of the test split.
+        sides: the rows it asks for, as a measure of rows does: of the test split, or none.
         Config: its options.
     """
 
@@ -46,7 +46,7 @@ class ModelMeasure(ABC):
     better: ClassVar[Mapping[str, Better]]
     capability: ClassVar[type]
     uses_features: ClassVar[bool] = False
-    uses_test: ClassVar[bool] = False
+    sides: ClassVar[Mapping[Side, str]] = {}
     Config: ClassVar[type[settings.Config]] = settings.Config
 
     def __init__(self, config: settings.Config | None = None) -> None:

@@ -1,8 +1,6 @@
 """Moments against two-pass sums, and Fréchet distances against closed forms, sqrtm and torch-fidelity."""
 
-from concurrent.futures import ThreadPoolExecutor
 from math import sqrt
-from threading import Barrier
 
 import numpy as np
 import pytest
@@ -15,38 +13,7 @@ from torch_fidelity.metric_fid import fid_features_to_statistics, fid_statistics
 from simulacra.errors import UserError
 from simulacra.metrics.frechet import FID, IntraFID, Moments, frechet_distance, trace_of_root
 from simulacra.metrics.measure import Seen
-from simulacra.play import Table
-
-
-class ThreadRank(Table):
-    """One of several ranks that are threads of this process: what one sends, all see at the barrier."""
-
-    def __init__(self, rank, slots, barrier):
-        super().__init__()
-        self.rank, self.size, self.slots, self.barrier = rank, len(slots), slots, barrier
-
-    def exchanged(self, value):
-        self.slots[self.rank] = value
-        self.barrier.wait()
-        values = list(self.slots)
-        self.barrier.wait()
-        return values
-
-    def sum(self, tensors):
-        everyones = self.exchanged([tensor.clone() for tensor in tensors])
-        for tensor, theirs in zip(tensors, zip(*everyones)):
-            tensor.copy_(sum(theirs))
-
-    def gather(self, rows):
-        parts = self.exchanged(rows)
-        return torch.cat([part for part in parts if len(part)] or [rows])
-
-
-def on_ranks(size, task):
-    """The results of `task(table)` on `size` ranks."""
-    slots, barrier = [None] * size, Barrier(size, timeout=60)
-    with ThreadPoolExecutor(size) as pool:
-        return list(pool.map(lambda rank: task(ThreadRank(rank, slots, barrier)), range(size)))
+from tests.checks.ranks import on_ranks
 
 
 def drawn(*shape, seed=0):

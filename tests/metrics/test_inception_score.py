@@ -5,12 +5,12 @@ from math import exp, log
 import numpy as np
 import pytest
 import torch
-from test_frechet import on_ranks
 from torch_fidelity.metric_isc import isc_features_to_metric
 
 from simulacra.errors import UserError
 from simulacra.metrics.inception_score import InceptionScore, InceptionScoreConfig
 from simulacra.metrics.measure import Seen
+from tests.checks.ranks import on_ranks
 
 LOGITS = 2.0 * torch.randn(103, 7, generator=torch.Generator().manual_seed(0))
 

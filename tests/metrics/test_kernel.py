@@ -8,7 +8,6 @@ import torch
 from hypothesis import given
 from hypothesis import strategies as st
 from sklearn.metrics.pairwise import euclidean_distances, polynomial_kernel, rbf_kernel
-from test_frechet import on_ranks
 from torch_fidelity.metric_kid import kid_features_to_metric
 
 from simulacra.errors import UserError
@@ -28,6 +27,7 @@ from simulacra.metrics.kernel import (
 )
 from simulacra.metrics.measure import Seen
 from simulacra.play import Table
+from tests.checks.ranks import on_ranks
 
 
 def drawn(*shape, seed=0):

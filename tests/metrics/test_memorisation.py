@@ -129,5 +129,5 @@ def test_the_limit_is_of_judged_rows_and_batches_change_nothing():
 
 
 def test_a_single_row_is_too_few():
-    with pytest.raises(UserError, match="memorisation needs at least 2 rows: the held-out rows has 1"):
+    with pytest.raises(UserError, match="memorisation needs at least 2 rows: the held-out side has 1"):
         measured(drawn(5, 2), drawn(5, 2), drawn(1, 2))
