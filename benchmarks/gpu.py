@@ -2,7 +2,7 @@
 
     SIMULACRA_DATA=... python benchmarks/gpu.py --out FOLDER
 
-Throughput against the tutorial's loop, the MNIST rows of docs/results.md, an interrupted run against an uninterrupted
+Throughput against the tutorial's loop, the MNIST rows of docs/results.md judged on the GPU and on the CPU, an interrupted run against an uninterrupted
 one under --deterministic, and the step of every recipe in both precisions. All that is printed goes to FOLDER/gpu.log.
 """
 
@@ -48,6 +48,16 @@ def resumed_equals_whole(report: Report, folder: Path) -> None:
     report.say(json.dumps({"resumed equals whole, byte for byte": same}))
 
 
+def judged_alike(report: Report, run: Path) -> None:
+    """The same scores on the GPU and on the CPU, to the last bits of float32 features."""
+    scores = "fid,kid,precision,recall,density,coverage,is,swd,ndb,memorised"
+    for device in ("cuda", "cpu"):
+        report.run(*SIMULACRA, "evaluate", run, "--metrics", scores, "--device", device, "--no-cache", "--quiet")
+    book = json.loads((run / "metrics.json").read_text())["evaluations"][-2:]
+    values = [{name: score["value"] for name, score in entry["scores"].items()} for entry in book]
+    report.say(json.dumps({"seconds on cuda and cpu": [entry["seconds"] for entry in book], "scores": values}))
+
+
 def main() -> None:
     parser = argparse.ArgumentParser()
     parser.add_argument("--out", type=Path, default=Path(os.environ.get("OUT", "runs/gpu")))
@@ -61,6 +71,7 @@ def main() -> None:
         run = folder / f"{recipe}-mnist"
         report.run(*SIMULACRA, "train", recipe, "--data", "mnist", "--device", "cuda", "--out", run, "--quiet")
         report.run(sys.executable, HERE / "judge_mnist.py", run, "--pictures", folder)
+        judged_alike(report, run)
 
 
 if __name__ == "__main__":
