@@ -2,7 +2,7 @@
 
 import time
 from collections.abc import Iterator, Mapping, Sequence
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
 from datetime import UTC, datetime
 from pathlib import Path
 from typing import Any
@@ -66,7 +66,7 @@ class Evaluation:
 def _as_dict(name: str, score: Score, kind: catalogue.Kind) -> dict[str, Any]:
     """A score with its measure, the sides that it saw, and what it saw them through."""
     error = {} if score.standard_error is None else {"standard_error": score.standard_error}
-    seen = {"measure": kind.name, "sides": list(kind.sides.values()), "through": _extractor_of(kind)}
+    seen = {"measure": kind.name, "sides": dict(kind.sides), "through": _extractor_of(kind)}
     return {"value": score.value, **error, "better": kind.better[name], **seen, **score.facts}
 
 
@@ -87,19 +87,9 @@ def judge(subject: Subject, protocol: Protocol, *, real: View | None = None, ben
         UserError: there is nothing to compare with, the sides do not fit each other, or a measure cannot be had of
             them; the line says which and the way out.
     """
-    began = time.monotonic()
     case = Case(subject, protocol, real or subject.trained_on, bench or Bench())
-    scores = case.scores()
-    doubts = case.extractors["features"].doubts(subject.spec) if case.uses("features") else []
-    notes = [f"{name}: {note}" for name, score in scores.items() for note in score.notes]
-    notes += [f"{name} is not defined for these rows" for name in case.absent if name in (protocol.metrics or ())]
-    return Evaluation(
-        title=subject.title,
-        scores=scores,
-        record=case.record() | {"seconds": round(time.monotonic() - began, 1)},
-        warnings=tuple(dict.fromkeys([*doubts, *notes])),
-        pictured=case.pictured(scores),
-    )
+    case.check()
+    return case.evaluation()
 
 
 def keep(subject: Subject, evaluation: Evaluation) -> None:
@@ -178,6 +168,21 @@ class Case:
 
     # Scoring
 
+    def evaluation(self) -> Evaluation:
+        """The scores, the protocol, and what to mind. Wants to be checked before."""
+        began = time.monotonic()
+        scores = self.scores()
+        doubts = self.extractors["features"].doubts(self.subject.spec) if self.uses("features") else []
+        notes = [f"{name}: {note}" for name, score in scores.items() for note in score.notes]
+        named = [name for name in self.absent if name in (self.protocol.metrics or ())]
+        return Evaluation(
+            title=self.subject.title,
+            scores=scores,
+            record=self.record() | {"seconds": round(time.monotonic() - began, 1)},
+            warnings=tuple(dict.fromkeys([*doubts, *notes, *(f"{n} is not defined for these rows" for n in named)])),
+            pictured=self.pictured(scores),
+        )
+
     def check(self) -> None:
         """Refuse now what would be refused after much work. Raises UserError as `judge` does."""
         for measure in self.of_model:
@@ -203,14 +208,17 @@ class Case:
 
     def scores(self) -> dict[str, Score]:
         """Every score that was asked for."""
-        self.check()
         for role, seeing in self.plan.items():
             with self.bench.tally.task(f"{self.subject.title}: {role}", len(self.used[role])):
                 self._show_rows(self.used[role], seeing)
-        found = {measure.name: measure.compute(self.bench.table) for measure in self.comparing}
+        found = {}
+        for measure in self.comparing:
+            scores = measure.compute(self.bench.table)
+            rows = {"rows": measure.counts}  # unless it says that it took fewer
+            found[measure.name] = {n: replace(score, facts={**rows, **score.facts}) for n, score in scores.items()}
         for measure in self.of_model:
-            with self.bench.tally.task(f"{self.subject.title}: {measure.name}", 1):
-                found[measure.name] = measure.compute(self.subject.model, self._setting())
+            self.bench.tally.say(f"{self.subject.title}: {measure.name}")
+            found[measure.name] = measure.compute(self.subject.model, self._setting())
         self.absent = [s for name, asked in self.chosen.items() for s in asked if s not in found[name]]
         return {s: found[name][s] for name, asked in self.chosen.items() for s in asked if s in found[name]}
 

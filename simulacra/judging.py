@@ -10,12 +10,12 @@ import torch
 from simulacra import images
 from simulacra.distributed import Ranks, launched, process_group
 from simulacra.errors import UserError
-from simulacra.evaluation import Bench, Evaluation, judge, keep
+from simulacra.evaluation import Bench, Case, Evaluation, keep
 from simulacra.features.cache import default_folder
 from simulacra.play import Table
 from simulacra.precision import choose_device
 from simulacra.protocol import Protocol
-from simulacra.subjects import Subject, View, of_data, of_model
+from simulacra.subjects import View, of_data, of_model
 from simulacra.tally import tally
 
 COLUMNS = 8  # of the picture of nearest neighbours: four pairs
@@ -85,32 +85,33 @@ def evaluate_all(
             cache=default_folder() if cache else None,
             tally=tally(quiet or table.rank > 0),
         )
-        return list(_judged(subjects, [replace(view, word=word) for word in fake], protocol, against, bench, pictures))
+        cases = list(_cases(subjects, [replace(view, word=word) for word in fake], protocol, against, bench))
+        for case in cases:  # a mistake in the last one must not cost the work on the first
+            case.check()
+        return [_kept(case, pictures) for case in cases]
 
 
-def _judged(
-    models: Sequence[str],
-    data: Sequence[View],
-    protocol: Protocol,
-    real: View | None,
-    bench: Bench,
-    pictures: Path | None,
-) -> Iterator[Evaluation]:
+def _cases(
+    models: Sequence[str], data: Sequence[View], protocol: Protocol, real: View | None, bench: Bench
+) -> Iterator[Case]:
     for where in models:
-        yield _one(of_model(where, torch.device(bench.device)), protocol, real, bench, pictures)
-    of_rows = protocol.model_copy(update={"split": protocol.split or "all"})
+        subject = of_model(where, torch.device(bench.device))
+        yield Case(subject, protocol, real or subject.trained_on, bench)
+    whole = protocol.model_copy(update={"split": protocol.split or "all"})
     for view in data:
-        yield _one(of_data(view, "all"), of_rows, real, bench, pictures)
+        yield Case(of_data(view, "all"), whole, real, bench)
 
 
-def _one(subject: Subject, protocol: Protocol, real: View | None, bench: Bench, pictures: Path | None) -> Evaluation:
-    found = judge(subject, protocol, real=real, bench=bench)
-    if bench.table.rank == 0:
-        keep(subject, found)
-        for warning in found.warnings:
-            bench.tally.say(f"warning: {subject.title}: {warning}")
-        if pictures and found.pictured is not None:
-            path = pictures / f"{Path(subject.title).name}-nearest.png"
-            images.write_grid(found.pictured, path, COLUMNS)
-            bench.tally.say(f"nearest training images, right of each sample: {path}")
+def _kept(case: Case, pictures: Path | None) -> Evaluation:
+    """Judge, and on the first rank write down what came of it."""
+    subject, bench, found = case.subject, case.bench, case.evaluation()
+    if bench.table.rank > 0:
+        return found
+    keep(subject, found)
+    for warning in found.warnings:
+        bench.tally.say(f"warning: {subject.title}: {warning}")
+    if pictures and found.pictured is not None:
+        path = pictures / f"{Path(subject.title).name}-nearest.png"
+        images.write_grid(found.pictured, path, COLUMNS)
+        bench.tally.say(f"nearest training images, right of each sample: {path}")
     return found

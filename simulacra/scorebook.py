@@ -107,8 +107,11 @@ def number(value: float, standard_error: float | None) -> str:
 def how(entry: Mapping[str, Any], name: str | None = None) -> dict[str, str]:
     """How an evaluation, or its score `name`, was made: a few words for each part of the protocol."""
     scores = list(entry["scores"].values()) if name is None else [entry["scores"][name]]
-    roles = {role for score in scores for role in score["sides"]}
-    words = {role: _rows(facts) for role, facts in entry["sides"].items() if role in roles}
+    words: dict[str, str] = {}
+    for score in scores:
+        for side, role in score["sides"].items():
+            taken = None if name is None else score.get("rows", {}).get(side)
+            words[role] = _rows(entry["sides"][role], taken)
     if any(score["through"] == "features" for score in scores):
         facts = entry["features"]
         words["features"] = f"{facts['extractor']} {facts['sha256'][:8]}, resizer {facts['resizer']}"
@@ -120,8 +123,13 @@ def how(entry: Mapping[str, Any], name: str | None = None) -> dict[str, str]:
     return words | ({} if step is None else {"step": f"{step:,}"}) | {"version": entry["simulacra"]}
 
 
-def _rows(facts: Mapping[str, Any]) -> str:
+def _rows(facts: Mapping[str, Any], taken: int | None) -> str:
+    """Rows of a side in words, `taken` of them where a score is of fewer."""
     if "drawn" in facts:
-        return f"{facts['drawn']:,} drawn, seed {facts['seed']}"
-    part = f"{facts['rows']:,}" if facts["rows"] == facts["of"] else f"{facts['rows']:,} of {facts['of']:,}"
+        return f"{_part(facts['drawn'], taken)} drawn, seed {facts['seed']}"
+    part = _part(facts["of"], min(taken or facts["rows"], facts["rows"]))
     return f"{part} rows of {facts['word']} ({facts['split']})"
+
+
+def _part(whole: int, taken: int | None) -> str:
+    return f"{whole:,}" if taken in (None, whole) else f"{taken:,} of {whole:,}"

@@ -8,7 +8,7 @@ import pytest
 from simulacra.errors import UserError
 from simulacra.scorebook import ScoreBook, how, listing, number, of_subject
 
-SEEN = {"measure": "fid", "sides": ["reference", "samples"], "through": "features"}
+SEEN = {"measure": "fid", "sides": {"real": "reference", "fake": "samples"}, "through": "features"}
 
 
 def entry(step: int | None = None, kind: str = "model", value: float = 1.0, **extra: object) -> dict:
@@ -74,7 +74,8 @@ def test_how_a_score_was_made_in_words() -> None:
         "step": "13,125",
         "version": "0",
     }
-    part = {**entry(), "sides": {"reference": reference(5000)}}
+    part = entry()
+    part["sides"]["reference"] = reference(5000)
     assert how(part)["reference"] == "5,000 of 60,000 rows of mnist (train)"
 
 
@@ -94,9 +95,11 @@ def test_numbers_for_people() -> None:
 
 def test_a_score_is_described_by_what_it_saw_alone() -> None:
     """Likelihoods see no samples, and no extractor."""
-    likelihood = {"measure": "log_prob", "sides": ["test"], "through": None, "value": -92.0, "better": "higher"}
+    likelihood = {"measure": "log_prob", "sides": {"real": "test"}, "through": None, "value": -92.0, "better": "higher"}
     whole = entry(log_prob=likelihood)
     whole["sides"]["test"] = {**reference(10000), "split": "test", "of": 10000}
     assert how(whole, "log_prob") == {"test": "10,000 rows of mnist (test)", "version": "0"}
     assert set(how(whole, "fid")) == {"samples", "reference", "features", "version"}
     assert list(listing([whole])) == ["fid (mnist)", "log_prob"]
+    whole["scores"]["log_prob"]["rows"] = {"real": 1000}
+    assert how(whole, "log_prob")["test"] == "1,000 of 10,000 rows of mnist (test)"

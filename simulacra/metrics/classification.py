@@ -78,6 +78,6 @@ class ClassificationAccuracy(Measure):
         return Score(
             value=accuracy,
             standard_error=sqrt(accuracy * (1.0 - accuracy) / len(real)),
-            facts={**self.config.model_dump(), "rows": len(fake), "test_rows": len(real)},
+            facts={**self.config.model_dump(), "rows": {"fake": len(fake), "real": len(real)}},
             notes=(note,) if names else (),
         )

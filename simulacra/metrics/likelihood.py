@@ -126,4 +126,4 @@ def _bits(records: Tensor, width: float) -> float:
 
 
 def _score(records: Tensor, **facts: object) -> Score:
-    return mean_score(records[:, 0], **facts, rows=len(records))
+    return mean_score(records[:, 0], **facts, rows={"real": len(records)})

@@ -30,7 +30,8 @@ class Score:
     Attributes:
         value: the score.
         standard_error: of the value, in its own unit, where one is known.
-        facts: how it was measured beyond what all scores of an evaluation share, in JSON's types (`k`, `subsets`, …).
+        facts: how it was measured beyond what all scores of an evaluation share, in JSON's types (`k`, `subsets`, …);
+            `rows` is how many rows of each side it is of, by side.
         notes: warnings, one sentence each, for whoever reads the score.
     """
 

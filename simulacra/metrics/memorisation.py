@@ -84,8 +84,8 @@ class Memorisation(Measure):
         closest = nearest(fake, train, 1)
         ours, theirs = closest.distances[:, 0], nearest(held_out, train, 1).distances[:, 0]
         near, few = nearer(ours, theirs), copies(ours, theirs)
-        rows = {"training_rows": len(train), "generated_rows": len(fake), "held_out_rows": len(held_out)}
-        facts = {**rows, "z": near.z, "chance": 0.5, "error": "DeLong", "nearest": self._shown(closest, table)}
+        rows = {"real": len(train), "fake": len(fake), "held_out": len(held_out)}
+        facts = {"rows": rows, "z": near.z, "chance": 0.5, "error": "DeLong", "nearest": self._shown(closest, table)}
         notes = ("the model looks memorised: its samples lie nearer to the training rows than held-out rows do",)
         return {
             "memorised": Score(
@@ -97,7 +97,7 @@ class Memorisation(Measure):
             "copies": Score(
                 value=few.share,
                 standard_error=(few.share * (1 - few.share) / len(fake)) ** 0.5,
-                facts={**rows, "chance": few.chance, "chance_error": few.chance_error, "error": "binomial"},
+                facts={"rows": rows, "chance": few.chance, "chance_error": few.chance_error, "error": "binomial"},
             ),
         }
 

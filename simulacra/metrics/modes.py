@@ -82,11 +82,11 @@ class ModeCoverage(Measure):
         of, n = int(hits.of[0]), len(good)
         counts = torch.bincount(hits.mode[good], minlength=of)
         counted = int(counts.sum())
-        facts: dict[str, Any] = {"of": of, "rows": n, "counting": self._counting()}
+        facts: dict[str, Any] = {"of": of, "rows": {"fake": n}, "counting": self._counting()}
         note = ("no row is of high quality, so their spread over the modes is not defined",)
         scores = {"modes": Score(value=float((counts > 0).sum()), facts=facts, notes=() if counted else note)}
         if points:
-            scores["high_quality"] = share(good, counting=facts["counting"])
+            scores["high_quality"] = share(good, rows=facts["rows"], counting=facts["counting"])
         if counted:
             everywhere = kl_to_uniform(torch.bincount(hits.mode, minlength=of))
             more = {"counted_rows": counted, "chance": (of - 1) / (2 * counted), "over_all_rows": everywhere}

@@ -64,7 +64,7 @@ class NDB(Measure):
         bins = self._bins(real, fake)
         n, m, level = len(real), len(fake), self.config.significance
         different = (z_scores(bins).abs() > ndtri(1 - level / 2)).double()
-        facts = {"bins": self.config.bins, "real_rows": n, "generated_rows": m, "seed": self.config.seed}
+        facts = {"bins": self.config.bins, "rows": {"real": n, "fake": m}, "seed": self.config.seed}
         chance = (self.config.bins - 1) / 8 * (1 / n + 1 / m)  # to second order in the differences
         return {
             "ndb": Score(value=different.mean().item(), facts={**facts, "significance": level, "chance": level}),

@@ -4,7 +4,7 @@ Kynkäänniemi et al. 2019, "Improved Precision and Recall Metric for Assessing 
 Naeem et al. 2020, "Reliable Fidelity and Diversity Metrics for Generative Models" (equations 5 and 6).
 """
 
-from typing import ClassVar, NamedTuple
+from typing import Any, ClassVar, NamedTuple
 
 import torch
 from pydantic import Field
@@ -84,18 +84,21 @@ class Neighbours(Measure):
 
     def _scores(self, found: Found) -> dict[str, Score]:
         n, k, density_k = len(found.precise), self.config.k, self.config.density_k
+        rows = {"real": n, "fake": n}
         return {
-            "precision": share(found.precise, k=k),
-            "recall": share(found.recalled, k=k),
-            "density": mean_score(found.inside / density_k, k=density_k, rows=n, error="of the mean"),
-            "coverage": share(found.covered, k=density_k, of_equal_laws=coverage_of_equal_laws(n, density_k)),
+            "precision": share(found.precise, k=k, rows=rows),
+            "recall": share(found.recalled, k=k, rows=rows),
+            "density": mean_score(found.inside / density_k, k=density_k, rows=rows, error="of the mean"),
+            "coverage": share(
+                found.covered, k=density_k, rows=rows, of_equal_laws=coverage_of_equal_laws(n, density_k)
+            ),
         }
 
 
-def share(hits: Tensor, **facts: float) -> Score:
+def share(hits: Tensor, **facts: Any) -> Score:
     """The share of rows `[n]` (bool) that are hits, with its binomial standard error √(p(1 − p)/n)."""
     n, p = len(hits), hits.double().mean().item()
-    return Score(value=p, standard_error=(p * (1 - p) / n) ** 0.5, facts={**facts, "rows": n, "error": "binomial"})
+    return Score(value=p, standard_error=(p * (1 - p) / n) ** 0.5, facts={**facts, "error": "binomial"})
 
 
 def coverage_of_equal_laws(n: int, k: int) -> float:

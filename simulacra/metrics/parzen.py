@@ -62,9 +62,7 @@ class Parzen(Measure):
             sigma=sigmas[best].item(),
             sigmas=sigmas.tolist(),
             validation_log_likelihoods=chosen_on.tolist(),
-            samples=len(samples),
-            rows=len(rows),
-            validation=len(held_out),
+            rows={"real": len(rows), "held_out": len(held_out), "fake": len(samples)},
         )
         return {"parzen": replace(score, notes=(UNRELIABLE, *_at_an_end(best, sigmas)))}
 

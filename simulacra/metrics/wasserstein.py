@@ -95,7 +95,12 @@ class SlicedWasserstein(_KeepsBoth):
         parts = [self._block(real, fake, start, min(start + DIRECTIONS_AT_A_TIME, last)) for start in starts]
         costs = table.gather(torch.cat(parts) if parts else real.new_empty(0, dtype=torch.float64))
         value, error = _root(costs, power)
-        facts = {"directions": number, "power": power, "rows": [len(real), len(fake)], "error_over": "directions"}
+        facts = {
+            "directions": number,
+            "power": power,
+            "rows": {"real": len(real), "fake": len(fake)},
+            "error_over": "directions",
+        }
         return {"swd": Score(value=value, standard_error=error, facts=facts)}
 
     def _block(self, real: Tensor, fake: Tensor, first: int, last: int) -> Tensor:
@@ -139,7 +144,7 @@ class ExactWasserstein(_KeepsBoth):
     def _compute(self, table: Table) -> dict[str, Score]:
         real, fake = self._rows(table)
         value = wasserstein(real, fake, self.config.power)
-        facts = {"power": self.config.power, "rows": [len(real), len(fake)]}
+        facts = {"power": self.config.power, "rows": {"real": len(real), "fake": len(fake)}}
         return {"wasserstein": Score(value=value, facts=facts, notes=(FALLS,))}
 
 

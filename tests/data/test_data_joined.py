@@ -12,7 +12,9 @@ from simulacra.data.files import hashed_split
 from simulacra.data.joined import JoinedRows, join
 from simulacra.errors import EmptySplit, UserError
 
-TRAIN, TEST = "0001.png", next(f"{n:04d}.png" for n in range(100) if hashed_split(f"{n:04d}.png") == "test")
+NAMES = [f"{n:04d}.png" for n in range(100)]
+TRAIN, TEST = (next(name for name in NAMES if hashed_split(name) == split) for split in ("train", "test"))
+OTHER = next(name for name in NAMES if hashed_split(name) == "test" and name != TEST)
 
 
 def test_all_is_train_then_test():
@@ -56,12 +58,12 @@ def test_a_folder_whose_files_all_belong_to_one_split_is_taken_as_it_is(tmp_path
 def test_what_is_wrong_with_a_split_is_not_passed_over(tmp_path):
     with pytest.raises(UserError, match="no image"):
         open_data(f"folder:{tmp_path}", split="all")
-    for name in (TRAIN, TEST):
+    for name in (TRAIN, TEST, OTHER):
         save(tmp_path / name, noise())
     (tmp_path / TEST).write_bytes(b"torn")
     with pytest.raises(UserError, match="broken"):
         open_data(f"folder:{tmp_path}", split="all")
-    assert len(open_data(f"folder:{tmp_path}", split="all", skip_broken=True)) == 1
+    assert len(open_data(f"folder:{tmp_path}", split="all", skip_broken=True)) == 2
 
 
 def test_splits_of_different_shape_are_refused():

@@ -33,7 +33,7 @@ def test_generated_rows_that_are_like_real_ones_score_one():
     score = measured(rows(400), rows(100, seed=1))
     assert score.value == 1.0
     assert score.standard_error == 0.0
-    assert score.facts == {"epochs": 8, "seed": 0, "rows": 400, "test_rows": 100}
+    assert score.facts == {"epochs": 8, "seed": 0, "rows": {"fake": 400, "real": 100}}
     assert score.notes == ()
 
 
@@ -64,7 +64,7 @@ def test_batches_and_their_order_do_not_matter():
 
 def test_only_the_first_rows_are_used():
     score = measured(rows(60), rows(30), rows=20, epochs=1)
-    assert (score.facts["rows"], score.facts["test_rows"]) == (20, 20)
+    assert score.facts["rows"] == {"fake": 20, "real": 20}
 
 
 def test_a_real_class_that_is_never_generated_is_noted():

@@ -116,7 +116,7 @@ def test_the_nearest_pairs_are_listed_by_the_rows_own_numbers():
     train, fake, test = (torch.tensor(xs)[:, None] for xs in ([0.0, 10, 20], [13.0, 20.5, 1, 100], [4.0, 5]))
     facts = measured(train, fake, test, first=7, shown=3)["memorised"].facts
     assert facts["nearest"] == [[8, 9, 0.5], [9, 7, 1.0], [7, 8, 3.0]]
-    assert (facts["training_rows"], facts["generated_rows"], facts["held_out_rows"]) == (3, 4, 2)
+    assert facts["rows"] == {"real": 3, "fake": 4, "held_out": 2}
     assert measured(train, fake, test, shown=0)["memorised"].facts["nearest"] == []
 
 
@@ -125,7 +125,7 @@ def test_the_limit_is_of_judged_rows_and_batches_change_nothing():
     assert measured(train, fake, test, batch=13) == measured(train, fake, test)
     limited = measured(train, fake, test, rows=50)
     assert limited == measured(train, fake[:50], test[:50])
-    assert limited["memorised"].facts["training_rows"] == 90
+    assert limited["memorised"].facts["rows"]["real"] == 90
 
 
 def test_a_single_row_is_too_few():

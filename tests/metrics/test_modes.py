@@ -92,7 +92,7 @@ def test_stacked_digits_by_hand():
     assert values(scores) == {"modes": 3.0, "mode_kl": pytest.approx(log(1000) - 1.5 * log(2))}
     assert scores["modes"].facts == {
         "of": 1000,
-        "rows": 4,
+        "rows": {"fake": 4},
         "counting": "all rows, by their predicted classes in 3 groups",
     }
 

@@ -113,7 +113,7 @@ def test_batches_change_nothing_and_the_limit_is_kept():
     assert measured(real, fake, batch=31, bins=7) == measured(real, fake, bins=7)
     limited = measured(real, fake, bins=7, rows=100)
     assert limited == measured(real[:100], fake[:100], bins=7)
-    assert (limited["ndb"].facts["real_rows"], limited["ndb"].facts["generated_rows"]) == (100, 100)
+    assert limited["ndb"].facts["rows"] == {"real": 100, "fake": 100}
 
 
 def test_cells_are_a_function_of_rows_and_seed():

@@ -146,7 +146,7 @@ def test_all_four_scores_by_hand(width):
     # Binomial √(½ · ½ / 4) = ¼; rows' own densities are 1, ½, ½, ½: variance 3/16 / 3 = 1/16, √(1/16 / 4) = ⅛.
     errors = {name: score.standard_error for name, score in scores.items()}
     assert errors == {"precision": 0.25, "recall": 0.0, "density": 0.125, "coverage": 0.25}
-    assert scores["precision"].facts == {"k": 1, "rows": 4, "error": "binomial"}
+    assert scores["precision"].facts == {"k": 1, "rows": {"real": 4, "fake": 4}, "error": "binomial"}
 
 
 def test_the_radius_is_the_references_and_the_sides_are_not_swapped():
@@ -206,7 +206,7 @@ def test_equal_numbers_of_both_sides_are_compared():
     real, fake = drawn(90, 3), drawn(50, 3, seed=1)
     few = measured(real, fake)
     assert few == measured(real[:50], fake)
-    assert few["recall"].facts["rows"] == 50
+    assert few["recall"].facts["rows"] == {"real": 50, "fake": 50}
     assert measured(real, fake, rows=40) == measured(real[:40], fake[:40])
 
 

@@ -138,7 +138,7 @@ def test_a_shift_is_its_length(power):
     x = drawn(40, 3).double()
     score = told(config(ExactWasserstein, power=power), x, x + torch.tensor([2.0, 3.0, 6.0]))
     assert score.value == pytest.approx(7.0)
-    assert score.facts["rows"] == [40, 40]
+    assert score.facts["rows"] == {"real": 40, "fake": 40}
 
 
 @given(NUMBERS, NUMBERS)
@@ -189,7 +189,7 @@ def test_order_and_batches_do_not_count_and_the_first_rows_do(kind):
     measure.update("fake", Seen(torch.arange(60), y))
     (score,) = measure.compute().values()
     assert score == whole
-    assert score.facts["rows"] == [20, 20]
+    assert score.facts["rows"] == {"real": 20, "fake": 20}
 
 
 @pytest.mark.parametrize("kind", [SlicedWasserstein, ExactWasserstein])
