@@ -2,8 +2,9 @@
 
     SIMULACRA_DATA=... python benchmarks/gpu.py --out FOLDER
 
-Throughput against the tutorial's loop, the MNIST rows of docs/results.md judged on the GPU and on the CPU, an interrupted run against an uninterrupted
-one under --deterministic, and the step of every recipe in both precisions. All that is printed goes to FOLDER/gpu.log.
+Throughput against the tutorial's loop; the MNIST rows of docs/results.md, judged on the GPU and on the CPU; an
+interrupted run against an uninterrupted one under --deterministic; the step of every recipe in both precisions. All
+that is printed goes to FOLDER/gpu.log.
 """
 
 import argparse

@@ -75,9 +75,10 @@ def _origin(model: Model, facts: Mapping[str, Any]) -> str:
 
 def with_scores(text: str, scores: Mapping[str, Any]) -> str:
     """A card with this list of scores in the place of its own, or at its end."""
-    before, _, _ = text.partition("\n## Scores\n")
+    before, heading, after = text.partition("\n## Scores\n")
+    _, next_heading, rest = after.partition("\n## ") if heading else ("", "", "")
     listed = f"\n\n{_scores(scores)}" if scores else ""
-    return f"{before.rstrip()}{listed}\n"
+    return f"{before.rstrip()}{listed}\n" + (f"{next_heading}{rest}" if next_heading else "")
 
 
 def _scores(scores: Mapping[str, Any]) -> str:

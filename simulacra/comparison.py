@@ -3,7 +3,7 @@
 import base64
 import io
 import json
-from collections.abc import Mapping, Sequence
+from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import dataclass, replace
 from datetime import UTC, datetime
 from importlib.resources import files
@@ -16,14 +16,15 @@ from torch import Tensor
 
 from simulacra import __version__, images
 from simulacra.capabilities import Samples, Truncates
+from simulacra.case import Bench
 from simulacra.data import Spec
 from simulacra.errors import MachineError, UserError
-from simulacra.evaluation import Bench, Evaluation, judge
+from simulacra.evaluation import Evaluation, judge
 from simulacra.features.cache import default_folder
 from simulacra.journal import Log
 from simulacra.precision import choose_device
 from simulacra.protocol import Protocol
-from simulacra.scorebook import ScoreBook, how, number, of_subject, through
+from simulacra.scorebook import ScoreBook, comparable, how, number, of_subject, through
 from simulacra.subjects import Subject, of_model
 from simulacra.tally import Tally, tally
 
@@ -102,7 +103,7 @@ def _page(entries: Sequence[Entry], seed: int, truncations: Mapping[str, Sequenc
             score_curves=_score_curves(entries),
             terms=[(e.subject.title, _term_curves(e.log)) for e in entries if any("step" in line for line in e.log)],
             truncation=_truncation_curve(truncations),
-            truncated=DRAWN,
+            truncated=", ".join(f"{title}: {_counts(found[0])}" for title, found in truncations.items()),
             protocols=[(e.subject.title, json.dumps(e.scores, indent=1)) for e in entries if e.scores],
         )
     )
@@ -132,21 +133,20 @@ def _uri(content: bytes, kind: str) -> str:
 def _table(entries: Sequence[Entry]) -> dict[str, Any]:
     """Scores by row and models by column; a cell says by which protocol it was made."""
     cells: dict[tuple[str, str], dict[int, dict[str, Any]]] = {}
-    protocols: list[str] = []
+    protocols: dict[str, str] = {}
     for column, entry in enumerate(entries):
         for evaluation in entry.scores:
             for name, score in evaluation["scores"].items():
-                words = _protocol(evaluation, name)
-                if words not in protocols:
-                    protocols.append(words)
+                alike = comparable(evaluation, name)
+                protocols.setdefault(alike, _protocol(evaluation, name))
                 key = name, through(evaluation, score) or ""
-                cells.setdefault(key, {})[column] = {**score, "protocol": protocols.index(words)}
+                cells.setdefault(key, {})[column] = {**score, "protocol": [*protocols].index(alike)}
     rows = [_row(name, of, found, len(entries)) for (name, of), found in cells.items()]
-    return {"titles": [entry.subject.title for entry in entries], "rows": rows, "protocols": protocols}
+    return {"titles": [entry.subject.title for entry in entries], "rows": rows, "protocols": [*protocols.values()]}
 
 
 def _protocol(evaluation: Mapping[str, Any], name: str) -> str:
-    """What has to agree for two figures of the score `name` to be comparable, in words."""
+    """How the figure of the score `name` was made, in words."""
     words = {part: text for part, text in how(evaluation, name).items() if part != "step"}
     return "; ".join(f"{part}: {text}" for part, text in words.items())
 
@@ -201,18 +201,28 @@ def _truncations(
         subject = entry.subject
         if not isinstance(subject.model, Truncates) or subject.spec.kind != "image" or not subject.trained_on:
             continue
-        before = next((e["features"]["extractor"] for e in reversed(entry.scores) if e.get("features")), None)
-        given = {"metrics": ("fid", "precision", "recall"), "samples": DRAWN, "real_rows": DRAWN}
-        given |= {"features": features or before}
         try:
-            bench = Bench(device=device, cache=default_folder(), tally=shown)
-            found[subject.title] = [
-                judge(replace(subject, model=Truncated(subject.model, t)), Protocol.read(given, "compare"), bench=bench)  # type: ignore[arg-type]
-                for t in THRESHOLDS
-            ]
+            found[subject.title] = list(_truncated(entry, subject.model, features, device, shown))
         except UserError as error:
-            shown.say(f"no truncation curve of {subject.title}: {error}")
+            shown.say(f"no truncation curve of {subject.title}: {error}; --features X names another extractor")
     return found
+
+
+def _truncated(
+    entry: Entry, model: Truncates, features: str | None, device: torch.device, shown: Tally
+) -> Iterator[Evaluation]:
+    """The scores of a model at every threshold, through `features` or else the extractor of its newest scores."""
+    before = next((e["features"] for e in reversed(entry.scores) if e.get("features")), {})
+    given = {"metrics": ("fid", "precision", "recall"), "samples": DRAWN, "real_rows": DRAWN}
+    protocol = Protocol.read(given | {"features": features or before.get("extractor")}, "compare")
+    bench = Bench(device=device, cache=default_folder(), tally=shown)
+    for threshold in THRESHOLDS:
+        title = f"{entry.subject.title} within {threshold:g}"
+        cut: Any = Truncated(model, threshold)
+        scored = judge(replace(entry.subject, title=title, model=cut), protocol, bench=bench)
+        if not features and before and scored.record["features"]["sha256"] != before["sha256"]:
+            raise UserError(f"{before['extractor']} is another extractor here than its scores were made with")
+        yield scored
 
 
 class Truncated:
@@ -224,6 +234,11 @@ class Truncated:
     def sample(self, n: int, *, seed: int = 0, start: int = 0) -> Tensor:
         """Samples of latents within the threshold."""
         return self.model.truncated(n, self.threshold, seed=seed, start=start)
+
+
+def _counts(found: Evaluation) -> str:
+    sides = found.record["sides"]
+    return f"{sides['samples']['drawn']:,} samples and {sides['reference']['rows']:,} reference rows for each point"
 
 
 def _truncation_curve(truncations: Mapping[str, Sequence[Evaluation]]) -> str | None:

@@ -7,12 +7,15 @@ and terms. There is no wrapper around modules: any method may run, second deriva
 import os
 from collections.abc import Callable, Iterator, Sequence
 from contextlib import AbstractContextManager, contextmanager, nullcontext
+from datetime import timedelta
 
 import torch
 import torch.distributed as dist
 from torch import Tensor, nn
 
 from simulacra.play import Table
+
+PATIENCE = timedelta(hours=6)  # that ranks wait for one that judges or saves; torchrun ends them if it dies
 
 
 class Ranks(Table):
@@ -69,7 +72,7 @@ def process_group(device: torch.device) -> Iterator[None]:
         return
     if device.type == "cuda":
         torch.cuda.set_device(device)
-    dist.init_process_group("nccl" if device.type == "cuda" else "gloo")
+    dist.init_process_group("nccl" if device.type == "cuda" else "gloo", timeout=PATIENCE)
     try:
         yield
     finally:

@@ -8,9 +8,10 @@ from typing import Any
 import torch
 
 from simulacra import images
+from simulacra.case import Bench, Case
 from simulacra.distributed import Ranks, launched, process_group
-from simulacra.errors import UserError
-from simulacra.evaluation import Bench, Case, Evaluation, keep
+from simulacra.errors import MachineError, UserError
+from simulacra.evaluation import Evaluation, evaluated, keep
 from simulacra.features.cache import default_folder
 from simulacra.play import Table
 from simulacra.precision import choose_device
@@ -38,6 +39,8 @@ def evaluate(
     `protocol` are the settings of `protocol.Protocol`: `metrics`, `features`, `samples`, `split`, …; options of
     measures go in `options`, as {"kid.subsets": 50}. Scores of a run or an artifact are added to its `metrics.json`
     and its card.
+
+    Measures that could not be computed are in `refused`, with the reason.
 
     Raises:
         UserError: nothing or two things to judge, or one that cannot be judged so; the line says the way out.
@@ -75,6 +78,12 @@ def evaluate_all(
         raise UserError("name what to judge: a run or an artifact, or data with --fake and --real")
     if fake and not real:
         raise UserError("--fake needs --real: the data that it is compared with")
+    if not real and (view.size or view.channels or view.skip_broken):
+        raise UserError(
+            "a run's data is opened as it was for training: --size, --channels and --skip-broken need --real"
+        )
+    if pictures and not set(protocol.metrics or ()) & {"memorised", "copies", "memorisation"}:
+        raise UserError("--pictures shows nearest training images: ask for them with --metrics memorised")
     against = None if real is None else replace(view, word=real)
     where = choose_device(device)
     with process_group(where):
@@ -104,14 +113,15 @@ def _cases(
 
 def _kept(case: Case, pictures: Path | None) -> Evaluation:
     """Judge, and on the first rank write down what came of it."""
-    subject, bench, found = case.subject, case.bench, case.evaluation()
+    subject, bench, found = case.subject, case.bench, evaluated(case)
     if bench.table.rank > 0:
         return found
-    keep(subject, found)
-    for warning in found.warnings:
-        bench.tally.say(f"warning: {subject.title}: {warning}")
-    if pictures and found.pictured is not None:
-        path = pictures / f"{Path(subject.title).name}-nearest.png"
-        images.write_grid(found.pictured, path, COLUMNS)
-        bench.tally.say(f"nearest training images, right of each sample: {path}")
+    try:
+        keep(subject, found)
+        if pictures and found.pictured is not None:
+            path = pictures / f"{subject.title.strip('/.').replace('/', '-')}-nearest.png"
+            images.write_grid(found.pictured, path, COLUMNS)
+            bench.tally.say(f"nearest training images, right of each sample: {path}")
+    except MachineError as error:  # the scores can still be read
+        return replace(found, refused={**found.refused, "metrics.json": str(error)})
     return found

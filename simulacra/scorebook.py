@@ -33,6 +33,17 @@ class ScoreBook:
             raise UserError(f"{self.path} has format {version}, and {FORMAT} is the newest known here: upgrade")
         return entries
 
+    def check(self) -> None:
+        """Refuse now what could not be kept later.
+
+        Raises:
+            UserError: the file is not one of scores, or of a newer format.
+            MachineError: it cannot be written.
+        """
+        self.read()
+        if not os.access(self.path if self.path.exists() else self.path.parent, os.W_OK):
+            raise MachineError(f"cannot write {self.path}: make it writable")
+
     def append(self, entry: Mapping[str, Any]) -> None:
         """Add an evaluation."""
         self._change(lambda entries: [*entries, dict(entry)])
@@ -115,12 +126,31 @@ def how(entry: Mapping[str, Any], name: str | None = None) -> dict[str, str]:
     if any(score["through"] == "features" for score in scores):
         facts = entry["features"]
         words["features"] = f"{facts['extractor']} {facts['sha256'][:8]}, resizer {facts['resizer']}"
-    measures = {score["measure"] for score in scores}
-    given = {n: value for n, value in entry["options"].items() if n.partition(".")[0] in measures}
-    if given:
-        words["options"] = " ".join(f"{option}={value}" for option, value in given.items())
+    if name is not None:
+        given = {n: v for n, v in entry["measures"][scores[0]["measure"]].items() if v is not None}
+        words |= {"options": " ".join(f"{n} {v}" for n, v in given.items())} if given else {}
+    if "samples" not in words:
+        words["seed"] = str(entry["seed"])
     step = entry["subject"].get("step")
     return words | ({} if step is None else {"step": f"{step:,}"}) | {"version": entry["simulacra"]}
+
+
+def comparable(entry: Mapping[str, Any], name: str) -> str:
+    """A text that two figures of the score `name` share where they were made alike, to the hash of the real rows, of
+    the extractor, and of every option."""
+    score = entry["scores"][name]
+    sides = {role: entry["sides"][role] for role in score["sides"].values()}
+    if "rows" in sides.get("samples", {}):  # data that were judged are themselves what differs
+        sides["samples"] = {name: sides["samples"][name] for name in ("rows", "seed")}
+    alike = {
+        "sides": sides,
+        "rows": score.get("rows"),
+        "features": entry["features"] if score["through"] == "features" else score["through"],
+        "options": entry["measures"][score["measure"]],
+        "seed": entry["seed"],
+        "simulacra": entry["simulacra"],
+    }
+    return json.dumps(alike, sort_keys=True)
 
 
 def _rows(facts: Mapping[str, Any], taken: int | None) -> str:
@@ -128,7 +158,7 @@ def _rows(facts: Mapping[str, Any], taken: int | None) -> str:
     if "drawn" in facts:
         return f"{_part(facts['drawn'], taken)} drawn, seed {facts['seed']}"
     part = _part(facts["of"], min(taken or facts["rows"], facts["rows"]))
-    return f"{part} rows of {facts['word']} ({facts['split']})"
+    return f"{part} rows of {facts['word']} ({facts['split']}, {facts['fingerprint'][:8]})"
 
 
 def _part(whole: int, taken: int | None) -> str:

@@ -1,6 +1,6 @@
 """Which rows each side of a comparison is made of."""
 
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from typing import Any
 
 import numpy as np
@@ -16,17 +16,22 @@ from simulacra.errors import UserError
 from simulacra.randomness import key_of
 from simulacra.subjects import Subject, View
 
+ROLES = ("reference", "samples", "train", "test", "validation")
 DRAWN = 10_000  # samples drawn from a model unless another number is asked for
+
+
+EMPTY = np.empty(0, np.int64)
 
 
 @dataclass(frozen=True, kw_only=True)
 class Rows:
     """Rows of a side: those of `source` at `index` (ascending), with their `number` in the side; or, without a
-    source, the samples `number` of the model."""
+    source, the samples `number` of the model. `seed` is the key of samples, or of
+    the order of numbers."""
 
     number: NDArray[np.int64]
     source: Source | None = None
-    index: NDArray[np.int64] | None = None
+    index: NDArray[np.int64] = field(default_factory=lambda: EMPTY)
     seed: int = 0
 
     def __len__(self) -> int:
@@ -37,7 +42,7 @@ class Rows:
         """What the record of a score says of them."""
         if self.source is None:
             return {"drawn": len(self), "seed": self.seed}
-        rows = {"rows": len(self), "of": len(self.source)} | ({"seed": self.seed} if self.seed else {})
+        rows = {"rows": len(self), "of": len(self.source), "seed": self.seed}
         where = {"word": shareable(self.source.word), "split": self.source.split}
         return where | rows | {"fingerprint": self.source.fingerprint}
 
@@ -79,15 +84,20 @@ class Sides:
     def of(self, role: str) -> Rows:
         """The rows of a role: "reference", "samples", "train", "test" or "validation" (the last sixth of "train").
 
+        Rows are numbered in an order drawn by the seed, so that the first n are a fair choice; but those of the splits
+        of a data set that is known by name in their own order, in which protocols count them.
+
         Raises:
             UserError: there are no such rows.
         """
         if role == "samples":
             return self._judged()
         if role == "reference":
-            return _drawn(self.source(self.split), self._real_rows, self.seed)
+            return _drawn(self.source(self.split), self._real_rows, self.seed, role)
         source = self.source("train" if role == "validation" else role)
         first = len(source) * 5 // 6 if role == "validation" else 0
+        if ":" in self.word:
+            return _drawn(source, None, self.seed, role, first)
         index = np.arange(first, len(source))
         return Rows(source=source, index=index, number=index - first)
 
@@ -104,7 +114,7 @@ class Sides:
     def _judged(self) -> Rows:
         subject = self.subject
         if subject.source is not None:
-            return _drawn(subject.source, self._samples, self.seed)
+            return _drawn(subject.source, self._samples, self.seed, "samples")
         if not isinstance(subject.model, Samples):
             can = ", ".join(verbs(subject.model))
             raise UserError(f"{subject.title} cannot sample (it can {can}): choose measures of what it can")
@@ -112,7 +122,7 @@ class Sides:
 
     def shown(self, rows: Rows, numbers: list[int]) -> Tensor:
         """Rows by their number in a side: images in [−1, 1] or vectors."""
-        if rows.source is None or rows.index is None:
+        if rows.source is None:
             assert isinstance(self.subject.model, Samples)
             return torch.cat([self.subject.model.sample(1, seed=rows.seed, start=n).cpu() for n in numbers])
         place = np.empty(len(rows), np.int64)
@@ -120,13 +130,13 @@ class Sides:
         return to_unit(rows.source.rows(place[numbers]), torch.contiguous_format)
 
 
-def _drawn(source: Source, count: int | None, seed: int) -> Rows:
-    """`count` rows of a source (all for None), numbered in an order drawn by the seed."""
-    number = np.random.default_rng(key_of(seed, len(source))).permutation(len(source))
-    if count is None or count >= len(source):
-        return Rows(source=source, index=np.arange(len(source)), number=number)
-    index = np.flatnonzero(number < count)
-    return Rows(source=source, index=index, number=number[index], seed=seed)
+def _drawn(source: Source, count: int | None, seed: int, role: str, first: int = 0) -> Rows:
+    """`count` rows of a source from `first` on (all for None), numbered in an order drawn by the seed and the role:
+    two sides of one data set are not the same rows."""
+    size = len(source) - first
+    number = np.random.default_rng(key_of(seed, ROLES.index(role), size)).permutation(size)
+    chosen = np.arange(size) if count is None else np.flatnonzero(number < count)
+    return Rows(source=source, index=chosen + first, number=number[chosen], seed=seed)
 
 
 def _check_alike(subject: Subject, source: Source) -> None:

@@ -91,7 +91,8 @@ class Trainer:
         self._feed: tuple[int, Feed] | None = None
         self._began = 0.0
         self._marked = (0.0, 0)  # when and at which step the speed was last taken
-        self._saved = 0.0  # seconds of training at the last checkpoint
+        self._resumed = 0.0  # seconds of training when this process, or its last rollback, began
+        self._done: dict[str, float] = {}  # seconds of training at the last preview, and at the last evaluation
         self._model_at = 0  # the step of the artifact
         self._pending: dict[str, float] = {}  # the newest value of every term since the last line of the log
 
@@ -182,7 +183,8 @@ class Trainer:
             reason = str(error).splitlines()[0]
             raise UserError(f"the checkpoint in {self.folder.path} is not of this run ({reason})") from None
         self.step, self.attempt = facts["step"], max(self.attempt, facts["attempt"])
-        self.elapsed = self._saved = facts["seconds"]
+        self.elapsed = self._resumed = facts["seconds"]
+        self._done = {}
         self._pending = dict(facts["pending"])
 
     def _restart_log(self, event: str, **facts: Any) -> None:
@@ -207,21 +209,26 @@ class Trainer:
             self.step += 1
             self._pending |= self.terms
             self.elapsed = time.monotonic() - self._began
-            if self._evaluates and self._is_due(options.evaluate_every):
+            if self._evaluates and self._is_due(options.evaluate_every, "evaluation"):
                 self._evaluate()
             if self.step % options.log_every == 0 or self.step == self.session.steps:
                 self._tell()
-            if self._is_due(options.preview_every):
+            if self._is_due(options.preview_every, "preview"):
                 self._preview()
-            if self._is_due(options.checkpoint_every):
+            if self._is_due(options.checkpoint_every, "checkpoint"):
                 self._save()
                 self.tries = 0
+        if self._evaluates and self.interruption.number is None:
+            self._evaluate_last()
 
-    def _is_due(self, every: int | None) -> bool:
+    def _is_due(self, every: int | None, what: str) -> bool:
         """Every so many steps where that was asked for, else ten times over the budget, in its unit."""
         if every or self.session.minutes is None:
             return self.step % (every or max(self.session.horizon // 10, 1)) == 0
-        return any_rank(self.table, self.elapsed - self._saved >= 6.0 * self.session.minutes)
+        due = any_rank(self.table, self.elapsed - self._done.get(what, self._resumed) >= 6.0 * self.session.minutes)
+        if due:
+            self._done[what] = self.elapsed
+        return due
 
     def _is_over(self) -> bool:
         steps, minutes = self.session.steps, self.session.minutes
@@ -315,6 +322,15 @@ class Trainer:
         self._began += time.monotonic() - began
         self._marked = (self._marked[0] + time.monotonic() - began, self._marked[1])
 
+    def _evaluate_last(self) -> None:
+        """The final step is what counts: score it if that has not been done."""
+        from simulacra.training_scores import scored
+
+        if any_rank(self.table, self.leads and self.step > 0 and not scored(self.session, self.step)):
+            self._evaluate()
+            self._tell()
+            self._model_at = 0  # its card is to list them
+
     @contextmanager
     def _judged(self) -> Iterator[str]:
         averages = [player.averaged for player in self.plan.players.values() if player.averaged]
@@ -328,7 +344,6 @@ class Trainer:
         """A checkpoint, and the artifact as of it."""
         stage = self.session.timeline.at(self.step).stage
         tensors = checkpoint.collect(self.plan.players, self.plan.stages[stage].game, self.table)
-        self._saved = self.elapsed
         if not self.leads:
             return
         facts = {"stage": stage, "attempt": self.attempt, "seconds": self.elapsed, "pending": self._pending}

@@ -3,10 +3,12 @@
 from collections.abc import Callable, Iterator
 from contextlib import AbstractContextManager
 
-from simulacra.evaluation import Bench, Case, judge
+from simulacra.case import Bench, Case
+from simulacra.errors import UserError
+from simulacra.evaluation import judge
 from simulacra.features.cache import default_folder
 from simulacra.protocol import Protocol
-from simulacra.scorebook import ScoreBook, number
+from simulacra.scorebook import ScoreBook, number, of_subject
 from simulacra.session import Session
 from simulacra.subjects import Subject, trained_on
 
@@ -17,15 +19,24 @@ def score_in_training(
     """Judge the session's model at `step` and keep the scores; add them to the pending `log` line as `score/NAME`.
 
     Inside `judged()` the model has the weights that it is judged by, and the words for them. Yields what to say: the
-    scores, and warnings. Raises UserError as `judge` does.
+    scores, and warnings, or why there are none.
     """
     bench = Bench(device=session.device, cache=default_folder())
-    with judged() as weights:
-        found = judge(_subject(session, step, weights), _protocol(session), bench=bench)
+    try:
+        with judged() as weights:
+            found = judge(_subject(session, step, weights), _protocol(session), bench=bench)
+    except UserError as error:  # no reason to lose a training
+        yield f"step {step} is not scored: {error}"
+        return
     ScoreBook(session.folder.path).append(found.as_dict())
     log |= {f"score/{name}": score.value for name, score in found.scores.items()}
     yield f"step {step}: " + ", ".join(f"{n} {number(s.value, s.standard_error)}" for n, s in found.scores.items())
-    yield from (f"warning: {warning}" for warning in found.warnings)
+    yield from (f"warning: {warning}" for warning in (*found.warnings, *found.refused.values()))
+
+
+def scored(session: Session, step: int) -> bool:
+    """Whether the book of scores holds one of this step."""
+    return bool(of_subject(ScoreBook(session.folder.path).read(), kind="training", step=step))
 
 
 def check(session: Session) -> None:

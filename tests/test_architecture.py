@@ -30,7 +30,7 @@ MAY_IMPORT = {
     "optimizers": LEAVES,
     "data*": ("data*", "errors", "randomness"),
     "features*": ("features*", "networks*", "data*", "play", "optimizers", "", *LEAVES),
-    "metrics*": ("metrics*", "features*", "networks*", "data*", "play", *LEAVES),
+    "metrics*": ("metrics*", "features*", "networks*", "data*", "play", "protocol", *LEAVES),
     "models*": ("models*", *PARTS, *LEAVES),
     "recipes*": ("recipes*", "models*", "optimizers", *PARTS, *LEAVES),
     **dict.fromkeys(LEAVES, ("errors",)),

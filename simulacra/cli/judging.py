@@ -2,6 +2,7 @@
 
 import json
 import os
+import sys
 import time
 from collections.abc import Sequence
 from pathlib import Path
@@ -50,23 +51,40 @@ def evaluate(
 
     names, own = _apart([*(subjects or []), *context.args])
     view = View(word="", size=parse_size(size), channels=channels, skip_broken=skip_broken)
-    found = evaluate_all(
-        names,
-        protocol=Protocol.read(given(protocol) | {"options": own}, "evaluate"),
-        real=real,
-        fake=fake or [],
-        view=view,
-        device=device,
-        cache=cache,
-        pictures=pictures,
-        quiet=quiet,
-    )
+    try:
+        found = evaluate_all(
+            names,
+            protocol=Protocol.read(given(protocol) | {"options": own}, "evaluate"),
+            real=real,
+            fake=fake or [],
+            view=view,
+            device=device,
+            cache=cache,
+            pictures=pictures,
+            quiet=quiet,
+        )
+    except KeyboardInterrupt:
+        print("simulacra: interrupted; whole parts of the features are kept, scores are not", file=sys.stderr)
+        raise typer.Exit(130) from None
     if int(os.environ.get("RANK", "0")) > 0:  # torchrun's other processes have the same to say
         return
     if as_json:
         print(json.dumps([each.as_dict() for each in found], indent=1))
     else:
         _print_scores(found)
+    _say_what_to_mind(found)
+
+
+def _say_what_to_mind(found: list[Any]) -> None:
+    """Warnings on stderr, whatever else is printed; then what could not be computed, which is a mistake to mend."""
+    for each in found:
+        for warning in each.warnings:
+            print(f"warning: {each.title}: {warning}", file=sys.stderr)
+    for each in found:
+        for reason in each.refused.values():
+            print(f"simulacra: {each.title}: {reason}", file=sys.stderr)
+    if any(each.refused for each in found):
+        raise typer.Exit(2)
 
 
 def _apart(words: Sequence[str]) -> tuple[list[str], dict[str, str]]:
@@ -76,11 +94,11 @@ def _apart(words: Sequence[str]) -> tuple[list[str], dict[str, str]]:
     for word in words:
         valueless = options and options[-1].startswith("--") and "=" not in options[-1]
         (options if word.startswith("--") or valueless else subjects).append(word)
-    return subjects, pairs(options)
+    return subjects, pairs(options, ["cache", "no-cache", "quiet", "skip-broken", "json"])
 
 
 def _print_scores(found: list[Any]) -> None:
-    """Scores by row, subjects by column; then how they were made, and what to mind."""
+    """Scores by row, subjects by column; then how they were made."""
     from simulacra.metrics.catalogue import better
     from simulacra.scorebook import how, number
 
@@ -90,6 +108,8 @@ def _print_scores(found: list[Any]) -> None:
     for name in names:
         scores = [each.scores.get(name) for each in found]
         rows.append([name, *(number(s.value, s.standard_error) if s else "" for s in scores), ways[name]])
+    if not rows:
+        return
     print_table(["score", *(each.title for each in found), "better"], rows)
     for each in found:
         words = how(each.as_dict())

@@ -1,14 +1,14 @@
 """Options of the command line that are derived from typed settings, and what is printed as tables."""
 
 from collections.abc import Callable, Mapping, Sequence
+from difflib import get_close_matches
 from inspect import Parameter, Signature
 from typing import Annotated, Any, Literal, Union, get_args, get_origin
 
 import typer
 
 from simulacra.config import Config
-from simulacra.errors import UserError, unknown
-from simulacra.settings import RunOptions
+from simulacra.errors import UserError
 
 Json = Annotated[bool, typer.Option("--json", help="print one JSON document instead of text")]
 
@@ -81,8 +81,9 @@ def given(options: Mapping[str, Any]) -> dict[str, Any]:
     return {name: value for name, value in options.items() if value is not None}
 
 
-def pairs(words: Sequence[str]) -> dict[str, str]:
-    """`--name value` and `--name=value` as a mapping. Raises UserError for anything else."""
+def pairs(words: Sequence[str], flags: Sequence[str] = ()) -> dict[str, str]:
+    """`--name value` and `--name=value` as a mapping. Raises UserError for anything else; `flags` are the command's
+    options without a value, one of which may have been meant."""
     found: dict[str, str] = {}
     queue = list(words)
     while queue:
@@ -92,14 +93,19 @@ def pairs(words: Sequence[str]) -> dict[str, str]:
         name, equals, value = word[2:].partition("=")
         if not equals:
             if not queue or queue[0].startswith("--"):
-                raise unknown_or_valueless(name)
+                raise _valueless(name, flags)
             value = queue.pop(0)
         found[name.replace("-", "_")] = value
     return found
 
 
-def unknown_or_valueless(name: str) -> UserError:
+def _valueless(name: str, flags: Sequence[str]) -> UserError:
     """The error for an option that is followed by no value."""
-    flags = [n for n, field in RunOptions.model_fields.items() if field.annotation is bool]
-    near = unknown("option", name, [*flags, "dry-run", "json"])
-    return UserError(f"option --{name} needs a value ({near})")
+    near = get_close_matches(name, flags, n=1, cutoff=0.6)
+    meant = f"; did you mean --{near[0]}?" if near else ""
+    return UserError(f"option --{name} needs a value{meant}")
+
+
+def flags_of(kind: type[Config]) -> list[str]:
+    """The options without a value of a command that takes the settings `kind`."""
+    return [n.replace("_", "-") for n, field in kind.model_fields.items() if field.annotation is bool]

@@ -7,7 +7,7 @@ from typing import Annotated, Any
 
 import typer
 
-from simulacra.cli.options import OWN_OPTIONS, Json, given, pairs, print_table, with_options
+from simulacra.cli.options import OWN_OPTIONS, Json, flags_of, given, pairs, print_table, with_options
 from simulacra.errors import UserError
 from simulacra.settings import RunOptions
 
@@ -42,7 +42,7 @@ def train(
 
     Every recipe has options of its own besides, such as --width 32 or --generator.lr 1e-4: see `simulacra show RECIPE`.
     """
-    own = pairs(context.args)
+    own = pairs(context.args, [*flags_of(RunOptions), "dry-run", "json"])
     out = out or Path("runs") / f"{recipe}-{_slug(data or _default_data(recipe))}"
     from simulacra.session import settle
 

@@ -93,11 +93,13 @@ def _opener(word: str) -> Opener:
     if word in NAMES:
         return NAMES[word]
     if word and "\0" not in word and os.path.exists(word):
-        raise UserError(f"{word!r} is a path: write {f'{_prefix_for(word)}:{word}'!r}")
+        raise UserError(f"{word!r} is a path: write {_written(word)!r}")
     raise unknown("data set", word, data_words())
 
 
-def _prefix_for(path: str) -> str:
-    if os.path.isdir(path):
-        return "folder"
-    return "npz" if path.lower().endswith(".npz") else "zip"
+def _written(path: str) -> str:
+    """The word that may be meant by a path: a folder or an archive, or the folder that a file lies in."""
+    suffix = os.path.splitext(path)[1].lower()
+    if suffix in (".npz", ".zip") and not os.path.isdir(path):
+        return f"{suffix[1:]}:{path}"
+    return f"folder:{path if os.path.isdir(path) else os.path.dirname(path) or '.'}"

@@ -76,8 +76,11 @@ def find_extractor(
     raise unknown("extractor", name, (*EXTRACTORS, OWN))
 
 
+SMALLEST = 32  # pixels: Inception says little of smaller images
+
+
 def default_extractor(word: str, spec: Spec) -> str:
     """The extractor that rows of the data word `word` are looked at through unless another one is asked for."""
     if word in ("mnist", "stacked_mnist"):
         return word
-    return "pixels" if spec.kind == "vector" else "inception"
+    return "pixels" if spec.kind == "vector" or min(spec.height, spec.width) < SMALLEST else "inception"

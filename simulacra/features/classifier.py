@@ -231,9 +231,9 @@ class ClassifierExtractor(Extractor):
             found.append(f"{self.name} was trained on other channels: images are {turned}")
         if spec.classes is not None and spec.classes != own.classes:
             found.append(f"{self.name} tells other classes apart than the data have ({_few(own.classes or ())})")
-        if spec.height < own.height or spec.width < own.width:
-            sizes = f"{spec.height}x{spec.width} pixels are enlarged to {own.height}x{own.width}"
-            found.append(f"{self.name} looks at larger images than these: {sizes}")
+        if (spec.height, spec.width) != (own.height, own.width):
+            sizes = f"{spec.height}x{spec.width} pixels are brought to {own.height}x{own.width}"
+            found.append(f"{self.name} was trained on images of another size: {sizes}")
         return found
 
 

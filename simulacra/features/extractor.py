@@ -23,6 +23,7 @@ class Extractor(ABC):
         digest: hex sha256 of its weights (of its definition where it has none).
         resizer: the name of the resizing it does to rows of the given size, "none" where it does none.
         classes: names of the classes its logits are of, or None without logits.
+        whole_bytes: whether it takes uint8 alone, and so cannot tell images apart that differ by less.
         groups: how many classifications its logits hold side by side (K = groups × classes).
     """
 
@@ -30,6 +31,7 @@ class Extractor(ABC):
     digest: str
     resizer: str = "none"
     classes: tuple[str, ...] | None = None
+    whole_bytes: bool = False
     groups: int = 1
 
     @abstractmethod

@@ -6,7 +6,9 @@ torch-fidelity; numbers agree with the original's only with these weights and it
 
 import hashlib
 import io
+import logging
 import os
+import sys
 from collections.abc import Mapping
 from pathlib import Path
 from typing import Any
@@ -23,6 +25,7 @@ from simulacra.features.files import cache_folder
 from simulacra.features.resizing import RESIZERS, Resizer
 from simulacra.precision import full_precision
 
+log = logging.getLogger("simulacra.features")
 FILE = "weights-inception-2015-12-05-6726825d.pth"
 SHA256 = "6726825d0af5f729cebd5821db510b11b1cfad8faad88a03f1befd49fb9129b2"
 PLACE = "SIMULACRA_INCEPTION"  # the environment variable that names the file
@@ -48,7 +51,7 @@ class Inception(Extractor):
         device: where it computes.
     """
 
-    name = "inception"
+    name, whole_bytes = "inception", True
     classes = tuple(str(k) for k in range(CLASSES))
 
     def __init__(
@@ -156,7 +159,8 @@ def _place() -> Path:
 def _downloaded(path: Path) -> Path:
     try:
         path.parent.mkdir(parents=True, exist_ok=True)
-        torch.hub.download_url_to_file(_url(), str(path), hash_prefix=SHA256, progress=False)
+        log.warning("downloading the weights of Inception (91 MB) into '%s'", path.parent)
+        torch.hub.download_url_to_file(_url(), str(path), hash_prefix=SHA256, progress=sys.stderr.isatty())
     except (OSError, RuntimeError) as error:  # no network, no disk, or other bytes than published
         why = " ".join(str(error).split())[:120]
         raise UserError(

@@ -8,6 +8,7 @@ from simulacra.config import Config
 from simulacra.errors import unknown
 from simulacra.metrics.measure import Better, Measure
 from simulacra.metrics.of_model import ModelMeasure
+from simulacra.protocol import Protocol
 
 Kind = type[Measure] | type[ModelMeasure]
 
@@ -77,6 +78,6 @@ def read_options(given: Mapping[str, Any], names: Iterable[str]) -> dict[str, Co
     for dotted, value in given.items():
         name, _, option = dotted.partition(".")
         if dotted not in known:
-            raise unknown("option of the measures asked for", dotted, known)
+            raise unknown("option", dotted, [*known, *Protocol.model_fields, "real", "fake", "size", "channels"])
         by_name[name][option] = value
     return {name: kinds[name].Config().with_overrides(own, f"measure {name}") for name, own in by_name.items()}

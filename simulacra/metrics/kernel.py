@@ -163,7 +163,7 @@ class KIDConfig(Config):
     subsets: int = Field(100, ge=1, description="random subsets of both sides, whose MMD² are averaged")
     subset_size: int = Field(1000, ge=3, description="rows of a subset; all of the smaller side where it has fewer")
     rows: int = Field(50_000, ge=3, description="rows of a side to keep, drawn at random where there are more")
-    seed: int = Field(0, ge=0, description="key of the draws")
+    seed: int = Field(0, ge=0, lt=2**62, description="key of the draws")
 
 
 class KID(Measure):
@@ -241,7 +241,7 @@ class MMDTestConfig(Config):
 
     rows: int = Field(1000, ge=3, le=10_000, description="rows of a side to test, drawn at random where there are more")
     permutations: int = Field(500, ge=1, description="random reassignments of the rows to the sides")
-    seed: int = Field(0, ge=0, description="key of the draws")
+    seed: int = Field(0, ge=0, lt=2**62, description="key of the draws")
 
 
 class MMDTest(Measure):

@@ -16,9 +16,10 @@ from simulacra.play import Table
 Side = Literal["real", "fake", "held_out"]
 """The reference rows, the rows that are judged, and rows kept back for whatever a measure chooses on them."""
 Better = Literal["lower", "higher", "neither"]
-WAYS_OUT = {
-    "logits": "choose an extractor that classifies, such as --features mnist, inception, or one of your own",
-    "labels": "judge labelled rows, such as --fake folder:PATH with a folder for each class",
+WAYS_OUT: dict[tuple[str, Side], str] = {
+    ("logits", "fake"): "choose an extractor that classifies: --features mnist, inception, or one of your own",
+    ("labels", "fake"): "judge labelled rows, such as --fake folder:PATH with a folder for each class",
+    ("labels", "real"): "compare with labelled rows, such as --real folder:PATH with a folder for each class",
 }
 WORDS = {"real": "the real side", "fake": "the generated side", "held_out": "the held-out side"}
 
@@ -120,11 +121,19 @@ class Measure(ABC):
         table = table or Table()
         counts = torch.tensor([float(self._counts[side]) for side in self.sides], dtype=torch.float64)
         table.sum([counts])
-        self.counts = {side: int(count) for side, count in zip(self.sides, counts.tolist())}
-        for side, count in self.counts.items():
+        self.counts: dict[Side, int] = {side: int(count) for side, count in zip(self.sides, counts.tolist())}
+        self.require(self.counts)
+        return self._compute(table)
+
+    def require(self, counts: Mapping[Side, int]) -> None:
+        """Refuse to measure so few rows of each side.
+
+        Raises:
+            UserError: a side has fewer rows than the measure needs.
+        """
+        for side, count in counts.items():
             if count < self.at_least:
                 raise UserError(f"{self.name} needs at least {self.at_least} rows: {WORDS[side]} has {count}")
-        return self._compute(table)
 
     def _check(self, side: Side, seen: Seen) -> None:
         if seen.features.ndim != 2:
@@ -185,7 +194,8 @@ def _joined(parts: list[Tensor]) -> Tensor:
 
 def lacking(measure: str, want: str, side: Side) -> UserError:
     """The error of a side without the logits or labels that a measure wants."""
-    return UserError(f"{measure} needs {want}, and {WORDS[side]} has none: {WAYS_OUT[want]}")
+    way_out = WAYS_OUT.get((want, side)) or WAYS_OUT[want, "fake"]
+    return UserError(f"{measure} needs {want}, and {WORDS[side]} has none: {way_out}")
 
 
 def mean_score(values: Tensor, **facts: Any) -> Score:

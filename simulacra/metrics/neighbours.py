@@ -4,6 +4,7 @@ Kynkäänniemi et al. 2019, "Improved Precision and Recall Metric for Assessing 
 Naeem et al. 2020, "Reliable Fidelity and Diversity Metrics for Generative Models" (equations 5 and 6).
 """
 
+from collections.abc import Mapping
 from typing import Any, ClassVar, NamedTuple
 
 import torch
@@ -70,13 +71,13 @@ class Neighbours(Measure):
 
     def _compute(self, table: Table) -> dict[str, Score]:
         n = min(*self.counts.values(), self.config.rows)
-        self._require(n)
         real, fake = (self._kept[side].rows(table)[:n] for side in ("real", "fake"))
         return self._scores(in_balls(real, fake, self.config.k, self.config.density_k))
 
-    def _require(self, n: int) -> None:
-        """A ball to the k-th neighbour needs k + 1 rows."""
-        side = min(self.counts, key=lambda side: self.counts[side])
+    def require(self, counts: Mapping[Side, int]) -> None:
+        """A ball to the k-th neighbour needs k + 1 rows. Raises UserError for fewer."""
+        super().require(counts)
+        n, side = min(*counts.values(), self.config.rows), min(counts, key=lambda side: counts[side])
         has = f"neighbours.rows is {n}" if n == self.config.rows else f"{WORDS[side]} has {n}"
         for score, option, k in (("precision", "k", self.config.k), ("density", "density_k", self.config.density_k)):
             if n < k + 1:

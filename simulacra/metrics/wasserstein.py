@@ -71,7 +71,7 @@ class SlicedConfig(settings.Config):
     directions: int = Field(1000, ge=2, description="random directions")
     power: Literal[1, 2] = Field(2, description="p of the p-Wasserstein distance")
     rows: int = Field(10_000, ge=2, description="rows of either side, the first ones")
-    seed: int = Field(0, description="key of the directions")
+    seed: int = Field(0, ge=0, lt=2**62, description="key of the directions")
 
 
 class SlicedWasserstein(_KeepsBoth):
