@@ -4,11 +4,11 @@ with its reason, beside the figure that was measured.
     python benchmarks/sensitivity.py [--only MEASURE ...] [--run RUN]        about ten minutes on 2 cores
 
 Reference: 5,000 training images (R). Healthy samples: 5,000 other training images (A); four more such draws (B to E)
-tell how much a healthy figure varies. Faults of A: blur (Gaussian, σ = 1.5 pixels), noise (Gaussian, σ = 0.3 of the range, clipped),
-half of the classes dropped (5,000 others, of the digits 0 to 4), duplicates (500 of A, ten times each), memorised (R
-itself). A figure counts as equal (=) where it is within 3 standard deviations of the five healthy figures from their
-mean, else as raised (↑) or lowered (↓). A p-value counts as lowered where it is at most 0.01, as raised where it is at
-least 0.99.
+tell how much a healthy figure varies. Faults of A: blur (Gaussian, σ = 1.5 pixels), noise (Gaussian, σ = 0.3 of the
+range, clipped), half of the classes dropped (5,000 others, of the digits 0 to 4), duplicates (500 of A, ten times
+each), memorised (R itself). A figure counts as equal (=) where it is within 3 standard deviations of the five healthy
+figures from their mean, else as raised (↑) or lowered (↓). A p-value counts as lowered where it is at most 0.01, as
+raised where it is at least 0.99.
 
 log_prob and iwae see test rows instead of samples: with --run VAE the same sets stand for the test rows of a *vae* that
 was trained on all training images. ppl and AIS see no rows, only a model's latents or its energy: no fault of samples

@@ -540,3 +540,15 @@ def test_loading_reads_no_pickle(saved):
     )
     done = subprocess.run([sys.executable, "-c", code], capture_output=True, text=True, cwd=V1.parents[2])
     assert done.returncode == 0, done.stderr
+
+
+def test_a_card_takes_scores_in_place_and_keeps_what_people_wrote_behind_them() -> None:
+    from simulacra.card import with_scores
+
+    text = "# it\n\nA model.\n\n## Scores\n\nold\n\n## License\n\nfree\n"
+    card = with_scores(text, {"fid (mnist)": {"value": 1.5, "samples": "10 drawn"}})
+    assert card.index("A model.") < card.index("| fid (mnist) | 1.5 | samples: 10 drawn |") < card.index("## License")
+    assert "old" not in card
+    assert card.endswith("free\n")
+    assert with_scores(card, {}) == "# it\n\nA model.\n\n## License\n\nfree\n"
+    assert with_scores("# it\n", {"fid": 2.0}).count("## Scores") == 1

@@ -3,6 +3,7 @@
 import json
 import os
 import re
+import signal
 import subprocess
 import sys
 from pathlib import Path
@@ -16,7 +17,7 @@ from torch import Tensor
 import simulacra
 from simulacra.data import Spec, open_data
 from simulacra.errors import UserError
-from simulacra.evaluation import Bench, judge
+from simulacra.evaluation import judge
 from simulacra.metrics.measure import Seen
 from simulacra.metrics.neighbours import Neighbours
 from simulacra.protocol import Protocol
@@ -78,7 +79,8 @@ def test_a_run_is_scored_and_the_scores_are_kept_with_their_protocol(gan: Path, 
     assert kept["subject"]["recipe"] == "gan"
     assert kept["subject"]["step"] == 3
     assert "moving average" in kept["subject"]["weights"]
-    assert kept["options"] == {"kid.subsets": 7}
+    assert kept["measures"]["kid"]["subsets"] == 7
+    assert kept["measures"]["neighbours"]["k"] == 3
     assert kept["simulacra"] == simulacra.__version__
     card = (gan / "model" / "README.md").read_text()
     assert "| fid (pixels) |" in card
@@ -136,7 +138,8 @@ def test_likelihoods_are_of_the_test_rows(vae: Path) -> None:
 def test_memorised_images_are_pictured(gan: Path, tmp_path: Path, command: Cli) -> None:
     code, _, err = command("evaluate", gan, "--metrics", "memorised", *FEW, "--pictures", tmp_path / "pictures")
     assert code == 0, err
-    with Image.open(tmp_path / "pictures" / "run-nearest.png") as picture:
+    (path,) = (tmp_path / "pictures").glob("*-nearest.png")
+    with Image.open(path) as picture:
         assert picture.width > 8 * 8
 
 
@@ -256,17 +259,79 @@ def test_too_few_rows_for_a_covariance_are_warned_of(gan: Path, command: Cli) ->
     assert re.search(r"warning: .*fid: .*64", err)
 
 
-def test_a_model_that_makes_nan_is_refused_by_row() -> None:
+@pytest.mark.parametrize("spec", [Spec(kind="vector", shape=(2,), classes=None), open_data("digits").spec])
+def test_samples_that_are_not_finite_are_refused_by_number(spec: Spec) -> None:
     class Broken:
         name = "broken"
 
         def sample(self, n: int, *, seed: int = 0, start: int = 0) -> Tensor:
-            return torch.full((n, 2), float("nan"))
+            x = torch.zeros(n, *spec.shape)
+            x[7] = float("nan")
+            return x
 
-    subject = Subject(title="broken", spec=Spec(kind="vector", shape=(2,), classes=None), model=Broken())  # type: ignore[arg-type]
+    subject = Subject(title="it", spec=spec, model=Broken())  # type: ignore[arg-type]
     protocol = Protocol.read({"metrics": "swd", "samples": 10, "features": "pixels"}, "test")
-    with pytest.raises(UserError, match="row 0 of the generated side has features that are not finite"):
-        judge(subject, protocol, real=View(word="ring"), bench=Bench())
+    with pytest.raises(UserError, match="sample 7 of it is not finite"):
+        judge(subject, protocol, real=View(word="ring" if spec.kind == "vector" else "digits"))
+
+
+def test_one_refused_measure_costs_no_other(gan: Path, command: Cli) -> None:
+    words = ("--metrics", "fid,ppl", "--ppl.space", "w", "--features", "pixels", "--samples", 100)
+    code, out, err = command("evaluate", gan, *words, "--quiet")
+    assert code == 2
+    assert "fid" in out
+    assert "simulacra: " in err
+    assert "no intermediate latent" in err
+    kept = json.loads((gan / "metrics.json").read_text())["evaluations"][-1]
+    assert list(kept["scores"]) == ["fid"]
+    assert "ppl" in kept["refused"]
+
+
+def test_nothing_is_judged_before_all_can_be(gan: Path, tmp_path: Path, command: Cli) -> None:
+    before = (gan / "metrics.json").read_bytes() if (gan / "metrics.json").exists() else b""
+    assert "nowhere" in refused(command, gan, tmp_path / "nowhere", "--metrics", "fid", "--features", "pixels")
+    assert "splits" in refused(command, gan, "--metrics", "is", "--features", "mnist", "--samples", 5)
+    assert "k + 1 = 4" in refused(command, gan, "--metrics", "precision", "--features", "pixels", "--samples", 3)
+    assert ((gan / "metrics.json").read_bytes() if before else b"") == before
+
+
+def test_requests_that_would_be_ignored_are_refused(gan: Path, command: Cli) -> None:
+    assert "--size" in refused(command, gan, "--size", 16, "--metrics", "fid")
+    assert "--pictures" in refused(command, gan, "--pictures", "p", "--metrics", "fid")
+    assert "resizer" in refused(command, gan, "--features", "pixels", "--resizer", "bicubic", "--metrics", "fid")
+    assert "names none" in refused(command, gan, "--metrics", ",")
+    assert "did you mean 'metrics'?" in refused(command, gan, "--metric", "fid")
+    assert "seed" in refused(command, gan, "--metrics", "kid", "--features", "pixels", "--kid.seed", 10**22)
+
+
+def test_warnings_are_told_however_quiet(gan: Path, command: Cli) -> None:
+    _, _, err = command("evaluate", gan, "--metrics", "fid", "--features", "pixels", "--samples", 20, "--quiet")
+    assert re.search(r"warning: .*fid: .*64", err)
+
+
+def test_missing_labels_are_told_of_the_side_that_lacks_them(tmp_path: Path, command: Cli) -> None:
+    bare = f"folder:{pictures(tmp_path / 'a', 40)}"
+    given = ("--metrics", "intra_fid", "--features", "pixels", "--channels", 1)
+    assert "generated side has none" in refused(command, "--real", "digits", "--fake", bare, *given)
+    assert "--real folder:PATH" in refused(command, "--real", bare, "--fake", "digits", *given)
+
+
+def test_an_interrupted_evaluation_says_so_and_keeps_nothing_half(gan: Path, tmp_path: Path) -> None:
+    cache = tmp_path / "cache"
+    environment = {**os.environ, "OMP_NUM_THREADS": "1", "SIMULACRA_CACHE": str(cache)}
+    words = [sys.executable, "-m", "simulacra", "evaluate", str(gan), "--metrics", "fid", "--features", "mnist"]
+    run = subprocess.Popen([*words, "--samples", "200000"], stderr=subprocess.PIPE, text=True, env=environment)
+    assert run.stderr is not None
+    for line in run.stderr:
+        if "samples" in line:  # the reference is done, and in the cache
+            run.send_signal(signal.SIGINT)
+            break
+    rest = run.stderr.read()
+    assert run.wait(60) == 130
+    assert "interrupted" in rest
+    assert "Traceback" not in rest
+    assert len(list(cache.rglob("*.safetensors"))) == 1
+    assert not list(cache.rglob("*partial*"))
 
 
 # Sides
@@ -364,3 +429,38 @@ def test_what_cannot_be_scored_is_refused_before_training(tmp_path: Path) -> Non
     with pytest.raises(UserError, match="unknown measure"):
         train("gan", out=tmp_path / "b", steps=4, evaluate="nonsense", **POINTS)
     assert not (tmp_path / "b" / "checkpoints").exists()
+
+
+def test_the_final_step_is_scored_whatever_the_cadence(tmp_path: Path) -> None:
+    given = {"data": "digits", "width": 8, "latent": 4, "quiet": True, "evaluate_features": "pixels"}
+    judged = {"evaluate": "fid", "evaluate_every": 4, "evaluate_samples": 50}
+    folder = tmp_path / "run"
+    train("gan", out=folder, steps=6, **given, **judged)
+
+    def steps() -> list[int]:
+        return [each["subject"]["step"] for each in json.loads((folder / "metrics.json").read_text())["evaluations"]]
+
+    assert steps() == [4, 6]
+    assert "| fid (pixels) |" in (folder / "model" / "README.md").read_text()
+    train("gan", out=folder, steps=6, **given, **judged)
+    assert steps() == [4, 6], "it is not scored again"
+
+    train("gan", out=tmp_path / "late", steps=3, **given)
+    train("gan", out=tmp_path / "late", steps=3, **given, **judged)
+    assert "| fid (pixels) |" in (tmp_path / "late" / "model" / "README.md").read_text()
+
+
+def test_under_a_time_budget_scores_come_ten_times_at_most(tmp_path: Path) -> None:
+    given = {"data": "digits", "width": 8, "latent": 4, "quiet": True, "checkpoint_every": 10**6}
+    train("gan", out=tmp_path, minutes=0.02, evaluate="fid", evaluate_features="pixels", evaluate_samples=20, **given)
+    entries = json.loads((tmp_path / "metrics.json").read_text())["evaluations"]
+    assert 2 <= len(entries) <= 11
+
+
+def test_what_fails_to_be_scored_costs_no_training(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    def refuse(*_: object, **__: object) -> None:
+        raise UserError("no such luck")
+
+    monkeypatch.setattr("simulacra.training_scores.judge", refuse)
+    given = {"data": "digits", "width": 8, "latent": 4, "evaluate": "fid", "evaluate_features": "pixels"}
+    assert train("gan", out=tmp_path, steps=3, **given).step == 3

@@ -6,7 +6,7 @@ from pathlib import Path
 import pytest
 
 from simulacra.errors import UserError
-from simulacra.scorebook import ScoreBook, how, listing, number, of_subject
+from simulacra.scorebook import ScoreBook, comparable, how, listing, number, of_subject
 
 SEEN = {"measure": "fid", "sides": {"real": "reference", "fake": "samples"}, "through": "features"}
 
@@ -17,7 +17,13 @@ def entry(step: int | None = None, kind: str = "model", value: float = 1.0, **ex
         "subject": {"kind": kind, "step": step},
         "sides": {"samples": {"drawn": 10000, "seed": 3}, "reference": reference(60000)},
         "features": {"extractor": "mnist", "sha256": "0123456789", "resizer": "none"},
-        "options": {},
+        "seed": 3,
+        "measures": {
+            "fid": {},
+            "neighbours": {"k": 3},
+            "kid": {"subsets": 5, "rows": None},
+            "log_prob": {"rows": None},
+        },
         "scores": {"fid": {"value": value, "better": "lower", **SEEN}, **extra},
     }
 
@@ -65,18 +71,19 @@ def test_a_card_lists_the_newest_value_of_every_score_and_how_it_was_measured() 
 
 def test_how_a_score_was_made_in_words() -> None:
     kid = {**SEEN, "measure": "kid", "value": 0.1, "better": "lower"}
-    words = how({**entry(13125, kid=kid), "options": {"kid.subsets": 5}})
-    assert words == {
+    whole = entry(13125, kid=kid)
+    words = {
         "samples": "10,000 drawn, seed 3",
-        "reference": "60,000 rows of mnist (train)",
+        "reference": "60,000 rows of mnist (train, f)",
         "features": "mnist 01234567, resizer none",
-        "options": "kid.subsets=5",
         "step": "13,125",
         "version": "0",
     }
+    assert how(whole) == words
+    assert how(whole, "kid") == words | {"options": "subsets 5"}
     part = entry()
     part["sides"]["reference"] = reference(5000)
-    assert how(part)["reference"] == "5,000 of 60,000 rows of mnist (train)"
+    assert how(part)["reference"] == "5,000 of 60,000 rows of mnist (train, f)"
 
 
 def test_evaluations_of_a_subject_have_all_its_facts() -> None:
@@ -98,8 +105,26 @@ def test_a_score_is_described_by_what_it_saw_alone() -> None:
     likelihood = {"measure": "log_prob", "sides": {"real": "test"}, "through": None, "value": -92.0, "better": "higher"}
     whole = entry(log_prob=likelihood)
     whole["sides"]["test"] = {**reference(10000), "split": "test", "of": 10000}
-    assert how(whole, "log_prob") == {"test": "10,000 rows of mnist (test)", "version": "0"}
+    assert how(whole, "log_prob") == {"test": "10,000 rows of mnist (test, f)", "seed": "3", "version": "0"}
     assert set(how(whole, "fid")) == {"samples", "reference", "features", "version"}
     assert list(listing([whole])) == ["fid (mnist)", "log_prob"]
     whole["scores"]["log_prob"]["rows"] = {"real": 1000}
-    assert how(whole, "log_prob")["test"] == "1,000 of 10,000 rows of mnist (test)"
+    assert how(whole, "log_prob")["test"] == "1,000 of 10,000 rows of mnist (test, f)"
+
+
+def test_figures_compare_only_where_data_extractor_and_options_are_the_same() -> None:
+    one = entry()
+    assert comparable(one, "fid") == comparable(entry(5, value=7.0), "fid")
+    others = [entry() for _ in range(4)]
+    others[0]["sides"]["reference"]["fingerprint"] = "g"
+    others[1]["features"]["sha256"] = "1123456789"
+    others[2]["measures"]["fid"] = {"k": 5}
+    others[3]["scores"]["fid"]["rows"] = {"real": 10}
+    assert all(comparable(each, "fid") != comparable(one, "fid") for each in others)
+
+
+def test_what_could_not_be_kept_is_told_before(tmp_path: Path) -> None:
+    ScoreBook(tmp_path).check()
+    (tmp_path / "metrics.json").write_text("torn")
+    with pytest.raises(UserError, match="holds no scores"):
+        ScoreBook(tmp_path).check()

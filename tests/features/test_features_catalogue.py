@@ -110,8 +110,8 @@ def test_what_does_not_go_together_is_refused(name, spec, resizer, part):
         ("mnist", GREY, "mnist"),
         ("stacked_mnist", COLOUR, "stacked_mnist"),
         ("ring", PLANE, "pixels"),
-        ("fashion_mnist", GREY, "inception"),
-        ("folder:mnist", COLOUR, "inception"),
+        ("fashion_mnist", GREY, "pixels"),
+        ("folder:photos", Spec(kind="image", shape=(3, 32, 48), classes=None), "inception"),
     ],
 )
 def test_every_data_set_has_a_default(word, spec, name):

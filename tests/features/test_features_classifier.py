@@ -247,11 +247,12 @@ def test_grey_is_repeated_and_colour_becomes_luma():
 def test_it_says_where_data_are_of_another_kind(tmp_path):
     own = extractor(tmp_path, spec_of(1, 8, 8))
     assert own.doubts(spec_of(1, 8, 8)) == []
-    assert own.doubts(spec_of(1, 20, 20, classes=None)) == []
+    assert own.doubts(spec_of(1, 8, 8, classes=None)) == []
+    assert any("another size: 20x20" in doubt for doubt in own.doubts(spec_of(1, 20, 20, classes=None)))
     channels, classes, size = own.doubts(spec_of(3, 8, 7, classes=("x",)))
     assert "turned to grey" in channels
     assert "a, b, c" in classes
-    assert "8x7 pixels are enlarged to 8x8" in size
+    assert "8x7 pixels are brought to 8x8" in size
     (channels,) = extractor(tmp_path, spec_of(3, 8, 8)).doubts(spec_of(1, 8, 8))
     assert "repeated as RGB" in channels
 
