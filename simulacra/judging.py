@@ -16,7 +16,7 @@ from simulacra.features.cache import default_folder
 from simulacra.play import Table
 from simulacra.precision import choose_device
 from simulacra.protocol import Protocol
-from simulacra.subjects import View, of_data, of_model
+from simulacra.subjects import Subject, View, of_data, of_model
 from simulacra.tally import tally
 
 COLUMNS = 8  # of the picture of nearest neighbours: four pairs
@@ -27,6 +27,7 @@ def evaluate(
     *,
     real: str | None = None,
     fake: str | None = None,
+    fake_split: str = "all",
     size: tuple[int, int] | None = None,
     channels: int | None = None,
     device: str = "auto",
@@ -51,7 +52,15 @@ def evaluate(
     if len(subjects) + len(fakes) != 1:
         raise UserError("name one thing to judge: a model, or data as fake=")
     return evaluate_all(
-        subjects, protocol=read, real=real, fake=fakes, view=view, device=device, cache=cache, quiet=quiet
+        subjects,
+        protocol=read,
+        real=real,
+        fake=fakes,
+        fake_split=fake_split,
+        view=view,
+        device=device,
+        cache=cache,
+        quiet=quiet,
     )[0]
 
 
@@ -61,6 +70,7 @@ def evaluate_all(
     protocol: Protocol,
     real: str | None = None,
     fake: Sequence[str] = (),
+    fake_split: str = "all",
     view: View,
     device: str = "auto",
     cache: bool = True,
@@ -94,21 +104,22 @@ def evaluate_all(
             cache=default_folder() if cache else None,
             tally=tally(quiet or table.rank > 0),
         )
-        cases = list(_cases(subjects, [replace(view, word=word) for word in fake], protocol, against, bench))
+        data = [of_data(replace(view, word=word), fake_split) for word in fake]
+        cases = list(_cases(subjects, data, protocol, against, bench))
         for case in cases:  # a mistake in the last one must not cost the work on the first
             case.check()
         return [_kept(case, pictures) for case in cases]
 
 
 def _cases(
-    models: Sequence[str], data: Sequence[View], protocol: Protocol, real: View | None, bench: Bench
+    models: Sequence[str], data: Sequence[Subject], protocol: Protocol, real: View | None, bench: Bench
 ) -> Iterator[Case]:
     for where in models:
         subject = of_model(where, torch.device(bench.device))
         yield Case(subject, protocol, real or subject.trained_on, bench)
     whole = protocol.model_copy(update={"split": protocol.split or "all"})
-    for view in data:
-        yield Case(of_data(view, "all"), whole, real, bench)
+    for subject in data:
+        yield Case(subject, whole, real, bench)
 
 
 def _kept(case: Case, pictures: Path | None) -> Evaluation:

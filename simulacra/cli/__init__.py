@@ -1,6 +1,7 @@
 """The command line: one program, whose commands lie in the modules beside. Everything heavy is imported inside the
 commands, so that help comes at once."""
 
+import os
 import sys
 from collections.abc import Callable
 from typing import Annotated
@@ -35,7 +36,7 @@ def main() -> None:
             _fail("out of memory: ask for less at a time, or for something smaller", 1)
         _fail(_usage(error), 2)
     else:
-        sys.exit(code or 0)
+        _leave(code or 0)
 
 
 def _usage(error: Exception) -> str:
@@ -57,7 +58,16 @@ def _memory_ran_out(error: Exception) -> bool:
 
 def _fail(line: str, code: int) -> None:
     print(f"simulacra: {line}", file=sys.stderr)
+    _leave(code)
+
+
+def _leave(code: int) -> None:
+    """Exit. Under torchrun without Python's farewell, in which torch aborts every now and then after a backward pass
+    beside gloo's threads ("terminate called without an active exception"): a finished run would count as failed."""
     sys.stdout.flush()
+    sys.stderr.flush()
+    if int(os.environ.get("WORLD_SIZE", "1")) > 1:
+        os._exit(code)
     sys.exit(code)
 
 

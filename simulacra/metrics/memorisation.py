@@ -65,7 +65,7 @@ class Memorisation(Measure):
     """
 
     name = "memorisation"
-    better: ClassVar = {"memorised": "lower", "copies": "lower"}
+    better: ClassVar = {"memorised": "neither", "copies": "neither"}  # chance is best: facts tell it
     sides: ClassVar = {"real": "train", "fake": "samples", "held_out": "test"}
     Config = MemorisationConfig
     config: MemorisationConfig

@@ -1,5 +1,6 @@
 """Launched by torchrun: play every case on these ranks, in one process group, and write down what came of it."""
 
+import os
 import sys
 
 import torch
@@ -31,3 +32,4 @@ def main(place: str) -> None:
 
 if __name__ == "__main__":
     main(sys.argv[1])
+    os._exit(0)  # torch may abort in Python's farewell: see `simulacra.cli`
