@@ -475,3 +475,16 @@ def test_what_fails_to_be_scored_costs_no_training(tmp_path: Path, monkeypatch: 
     monkeypatch.setattr("simulacra.training_scores.judge", refuse)
     given = {"data": "digits", "width": 8, "latent": 4, "evaluate": "fid", "evaluate_features": "pixels"}
     assert train("gan", out=tmp_path, steps=3, **given).step == 3
+
+
+@pytest.mark.skipif(not os.environ.get("SIMULACRA_DATA"), reason="SIMULACRA_DATA does not name a folder of data sets")
+def test_stacked_digits_are_counted_in_a_thousand_modes() -> None:
+    """4,000 uniform draws hit 1000 (1 − e⁻⁴) = 982 of 1000 modes, and their shares' KL from uniform is near 999/8000."""
+    given = {"real": "stacked_mnist", "fake": "stacked_mnist", "fake_split": "train", "samples": 4000, "cache": False}
+    found = simulacra.evaluate(metrics="modes,mode_kl", **given)
+    assert found.record["features"]["extractor"] == "stacked_mnist"
+    assert found.scores["modes"].facts["of"] == 1000
+    assert found.scores["modes"].value == pytest.approx(982, abs=15)
+    assert found.scores["mode_kl"].value == pytest.approx(0.125, abs=0.03)
+    with pytest.raises(UserError, match="is of one classification"):
+        simulacra.evaluate(metrics="is", **given)
