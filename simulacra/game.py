@@ -38,7 +38,8 @@ class Player:
     """Owns the parameters and buffers of `module`. `optimizer` None: it moves in closed form only.
 
     `average`: decay of the moving average of its weights; `clip`: bound on its gradient's norm; `rate`: factor on the
-    learning rate as a function of progress in [0, 1].
+    learning rate as a function of progress in [0, 1]; `projection`: brings the module's parameters, in place, back to
+    where they are allowed to be, after each of its steps.
     """
 
     name: str
@@ -47,6 +48,7 @@ class Player:
     average: float | None = None
     clip: float | None = None
     rate: Callable[[float], float] = lambda progress: 1.0
+    projection: Callable[[nn.Module], None] | None = None
     parameters: list[nn.Parameter] = field(init=False)
     averaged: Average | None = field(init=False)
 
@@ -310,6 +312,9 @@ class Game:
         for parameter, grad in zip(player.parameters, grads):
             parameter.grad = grad
         optimizer.step()
+        if player.projection is not None:
+            with torch.no_grad():
+                player.projection(player.module)
         for parameter in player.parameters:
             parameter.grad = None
 

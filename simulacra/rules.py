@@ -25,6 +25,12 @@ def consensus(gamma: float) -> Rule:
     return rule
 
 
+def half_squared_field(play: Play) -> Gradients:
+    """∇½‖v‖² alone: descent on the size of the game's vector field v. It finds points where v = 0, equilibria or not
+    (Mescheder, Nowozin & Geiger 2017, §3.1)."""
+    return play.pullback(play.gradients())
+
+
 def extragradient(play: Play) -> Gradients:
     """Extragradient: the gradients met after one step ahead (Korpelevich 1976; Gidel et al. 2019, eq. 9–10)."""
     with play.ahead(play.gradients()):

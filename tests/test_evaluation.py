@@ -479,7 +479,7 @@ def test_what_fails_to_be_scored_costs_no_training(tmp_path: Path, monkeypatch: 
 
 @pytest.mark.skipif(not os.environ.get("SIMULACRA_DATA"), reason="SIMULACRA_DATA does not name a folder of data sets")
 def test_stacked_digits_are_counted_in_a_thousand_modes() -> None:
-    """4,000 uniform draws hit 1000 (1 − e⁻⁴) = 982 of 1000 modes, and their shares' KL from uniform is near 999/8000."""
+    """4,000 uniform draws hit 1000 (1 − e⁻⁴) = 982 of 1000 modes; the KL of their shares is near 999/8000."""
     given = {"real": "stacked_mnist", "fake": "stacked_mnist", "fake_split": "train", "samples": 4000, "cache": False}
     found = simulacra.evaluate(metrics="modes,mode_kl", **given)
     assert found.record["features"]["extractor"] == "stacked_mnist"

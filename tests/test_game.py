@@ -597,3 +597,26 @@ def test_a_turn_splits_its_rows_without_losing_or_repeating_one():
             assert sum((x for x, _, _ in found), []) == list(range(n))  # noqa: RUF017
             assert all(x[0] == start and share == len(x) / n for x, start, share in found)
             assert len(found) <= parts
+
+
+def test_a_projection_brings_a_player_back_after_each_of_its_steps_and_nobody_else():
+    """Clipping to ±0.01, as in Wasserstein GANs: the step of 1 down the slope ends at the bound."""
+
+    def clip(module):
+        for parameter in module.parameters():
+            parameter.clamp_(-0.01, 0.01)
+
+    one, other = (nn.Linear(1, 1, bias=False) for _ in range(2))
+    for module in (one, other):
+        nn.init.constant_(module.weight, 0.5)
+    cost = lambda rows, at: {"f": one.weight.sum() + other.weight.sum()}  # noqa: E731
+    players = [
+        Player(name="one", module=one, optimizer=SGD(lr=1.0), projection=clip),
+        Player(name="other", module=other, optimizer=SGD(lr=1.0)),
+    ]
+    game = Game(players, [Round(Move(name="m", players=["one", "other"], cost=cost))])
+    rows = Batch(x=torch.zeros(2, 1), labels=None, index=torch.arange(2), start=0, joint=2, pass_end=False)
+    game.step(lambda k: rows, Clock())
+    assert one.weight.item() == pytest.approx(-0.01)
+    assert other.weight.item() == pytest.approx(-0.5)
+    assert one.weight.requires_grad

@@ -7,6 +7,7 @@ from torch import nn
 from simulacra.data.batch import Batch
 from simulacra.game import Clock, Game, Move, Play, Player, Round, Table, Turn, consensus, extragradient, leave
 from simulacra.optimizers import SGD, Adam
+from simulacra.rules import half_squared_field
 
 GENERATOR = torch.Generator().manual_seed(0)
 P, Q, A = (torch.randn(3, 3, generator=GENERATOR, dtype=torch.float64) for _ in range(3))
@@ -49,6 +50,25 @@ def test_consensus_adds_the_gradient_of_half_the_squared_field(gamma, parts):
     game.step(lambda k: SHARES, Clock(), Table(micro_batches=parts))
     v = JACOBIAN @ before
     assert torch.allclose(before - where(x, y), v + gamma * JACOBIAN.T @ v, rtol=1e-12)
+
+
+def test_the_field_alone_is_pulled_back():
+    game, x, y = quadratic(half_squared_field)
+    before = where(x, y)
+    game.step(lambda k: SHARES, Clock())
+    assert torch.allclose(before - where(x, y), JACOBIAN.T @ JACOBIAN @ before, rtol=1e-12)
+
+
+@pytest.mark.parametrize(("rule", "end"), [(half_squared_field, 0.0), (leave, float("inf"))])
+def test_the_field_alone_cannot_tell_a_maximum_from_a_minimum(rule, end):
+    """One player descends −½x². Its only stationary point, 0, is the worst place; ½‖v‖² = ½x² falls towards it by
+    (1 − η) each step, while descent leaves it by (1 + η)."""
+    point = Point(1.0)
+    move = Move(name="m", players=["p"], cost=lambda rows, at: {"f": -0.5 * point.at.square()})
+    game = Game([Player(name="p", module=point, optimizer=SGD(lr=0.1))], [Round(move, rule=rule)])
+    for step in range(50):
+        game.step(lambda k: SHARES, Clock(step=step))
+    assert point.at.item() == pytest.approx(0.9**50 if end == 0.0 else 1.1**50, rel=1e-12)
 
 
 def test_consensus_scales_a_lazy_cost_in_the_field_and_in_its_jacobian():
