@@ -6,6 +6,7 @@ import re
 import signal
 import subprocess
 import sys
+from functools import partial
 from pathlib import Path
 
 import numpy as np
@@ -331,7 +332,10 @@ def test_an_interrupted_evaluation_says_so_and_keeps_nothing_half(gan: Path, tmp
     cache = tmp_path / "cache"
     environment = {**os.environ, "OMP_NUM_THREADS": "1", "SIMULACRA_CACHE": str(cache)}
     words = [sys.executable, "-m", "simulacra", "evaluate", str(gan), "--metrics", "fid", "--features", "mnist"]
-    run = subprocess.Popen([*words, "--samples", "200000"], stderr=subprocess.PIPE, text=True, env=environment)
+    listening = partial(signal.signal, signal.SIGINT, signal.SIG_DFL)  # whatever starts the tests may ignore it
+    run = subprocess.Popen(
+        [*words, "--samples", "200000"], stderr=subprocess.PIPE, text=True, env=environment, preexec_fn=listening
+    )
     assert run.stderr is not None
     for line in run.stderr:
         if "samples" in line:  # the reference is done, and in the cache
