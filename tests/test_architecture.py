@@ -19,7 +19,7 @@ PACKAGE = ROOT / "simulacra"
 # Modules by name below `simulacra.`; `*` stands for anything.
 LEAVES = ("errors", "buffers", "randomness", "ema", "config", "precision", "timeline", "capabilities")
 KERNEL = ("game", "play", "rules")
-PARTS = ("networks*", "costs*", "penalties*", "game", "data.spec")
+PARTS = ("networks*", "costs*", "penalties*", "game", "rules", "data.spec")
 MAY_IMPORT = {
     "networks*": ("networks*", "buffers", "precision"),
     "costs*": ("costs*", "buffers", "precision"),

@@ -13,7 +13,7 @@ from simulacra.data.spec import Spec
 from simulacra.errors import UserError
 from simulacra.game import Clock, Table, Turn
 from simulacra.models.base import in_batches
-from simulacra.models.gan import GAN, Adversary, GANConfig, discriminator
+from simulacra.models.gan import GAN, Adversary, GANConfig, Penalties, discriminator
 from simulacra.models.vae import VAE, Posterior, VAEConfig
 
 PLANE = Spec(kind="vector", shape=(2,), classes=None)
@@ -258,7 +258,7 @@ def test_the_adversaries_costs_are_the_objective_on_scores():
     model = GAN(GANConfig(latent=3, width=4), PLANE)
     critic = discriminator(model.config, PLANE)
     objective = OBJECTIVES["minimax"]
-    adversary = Adversary(model, critic, objective, gamma=2.0)
+    adversary = Adversary(model, critic, objective, Penalties(r1=2.0))
     batch, at = told(rows(torch.randn(6, 2)))
     z = told(batch)[1].normal(3)
     real, fake = critic(batch.x), critic(model.generator(z))

@@ -202,3 +202,44 @@ def test_recipes_of_other_packages_are_found_by_entry_point(monkeypatch):
     monkeypatch.setattr(recipes, "entry_points", installed)
     assert find("stranger").name == "stranger"
     assert set(asked) == {"simulacra.recipes"}
+
+
+@pytest.mark.parametrize(
+    ("options", "words"),
+    [
+        ({"clip": 0.01, "spectral": True}, "choose one"),
+        ({"rule": "consensus"}, "simultaneous"),
+        ({"turns": "simultaneous", "discriminator_steps": 5}, "discriminator_steps"),
+        ({"objective": "wassertein"}, "did you mean 'wasserstein'"),
+    ],
+)
+def test_constraints_and_turns_that_cannot_go_together_are_refused(options, words):
+    kind = find("gan")
+    with pytest.raises(UserError, match=words):
+        kind.build(Spec(kind="vector", shape=(2,), classes=None), 100, kind.options().with_overrides(options, "gan"))
+
+
+@pytest.mark.parametrize(
+    ("options", "words"),
+    [
+        ({"objective": "wasserstein"}, "constrained critic"),
+        ({"gradient_penalty": 10.0}, "batch norm"),
+        ({"gradient_penalty": 10.0, "discriminator_norm": "none", "objective": "wasserstein"}, ""),
+    ],
+)
+def test_what_will_not_work_well_is_warned_of(options, words, caplog):
+    kind = find("dcgan")
+    kind.build(Spec(kind="image", shape=(1, 8, 8), classes=None), 100, kind.options().with_overrides(options, "dcgan"))
+    assert words in caplog.text
+    assert bool(words) == bool(caplog.text)
+
+
+def test_clipping_bounds_the_discriminator_alone(tmp_path):
+    from simulacra.artifact import stored
+    from simulacra.trainer import train
+
+    given = {"data": "ring", "steps": 3, "width": 8, "latent": 2, "quiet": True, "with_training": True}
+    train("gan", out=tmp_path / "run", objective="wasserstein", clip=0.01, **given)
+    model, others = stored(tmp_path / "run")
+    assert max(tensor.abs().max().item() for tensor in others.values()) <= 0.01
+    assert max(tensor.abs().max().item() for tensor in model.values()) > 0.01

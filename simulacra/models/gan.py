@@ -4,6 +4,7 @@ Afterwards only the generator remains; the discriminator belongs to the training
 """
 
 from collections.abc import Iterator
+from dataclasses import dataclass
 from math import inf
 from typing import Literal
 
@@ -19,7 +20,9 @@ from simulacra.game import At, Rows, Terms
 from simulacra.models.base import Model, in_batches
 from simulacra.networks.dcgan import Downsampler, Upsampler, initialise
 from simulacra.networks.mlp import MLP
-from simulacra.penalties.gradient import r1
+from simulacra.networks.spectral import spectrally_normalised
+from simulacra.penalties.gradient import dragan, gradient_penalty, r1, r2
+from simulacra.penalties.orthogonal import orthogonal
 from simulacra.precision import widen
 
 
@@ -85,36 +88,82 @@ class GAN(Model):
             yield
 
 
+@dataclass(frozen=True, kw_only=True)
+class Penalties:
+    """Weights of what the discriminator pays beside the objective, 0 for none (`penalties`).
+
+    `gradient`: on interpolates of real and generated rows, `one_sided` or not; `dragan`: around real rows, noise of
+    variance `spread`; `orthogonal`: on its weight matrices; `r1` and `r2`: on real and on generated rows.
+    """
+
+    gradient: float = 0.0
+    one_sided: bool = False
+    dragan: float = 0.0
+    spread: float = 1.0
+    orthogonal: float = 0.0
+    r1: float = 0.0
+    r2: float = 0.0
+
+
 class Adversary:
     """The costs of the two-player game between `model`'s generator and `discriminator` under `objective`."""
 
-    def __init__(self, model: GAN, discriminator: nn.Module, objective: Objective, gamma: float = 0.0) -> None:
-        self.model, self.discriminator, self.objective, self.gamma = model, discriminator, objective, gamma
+    def __init__(self, model: GAN, discriminator: nn.Module, objective: Objective, penalties: Penalties) -> None:
+        self.model, self.discriminator, self.objective, self.penalties = model, discriminator, objective, penalties
 
     def discriminate(self, batch: Rows, at: At) -> Terms:
-        """D's cost on real and generated images (Algorithm 1, inner loop)."""
-        real, fake = self._scores(batch.x), self._scores(self.model.generate(at))
-        at.watch("D(x)", real.sigmoid())
-        at.watch("D(G(z))", fake.sigmoid())
-        return self.objective.discriminator(real, fake)
+        """D's cost on real and generated images (Algorithm 1, inner loop), and its penalties on the same ones."""
+        x = self.model.generate(at)
+        real, fake = self._scores(batch.x), self._scores(x)
+        for name, score in (("D(x)", real), ("D(G(z))", fake)):
+            at.watch(name, score.sigmoid() if self.objective.probability else score)
+        return {**self.objective.discriminator(real, fake), **self._penalties(batch.x, x, at)}
 
     def generate(self, batch: Rows, at: At) -> Terms:
-        """G's cost on fresh noise (Algorithm 1, last lines)."""
-        return self.objective.generator(self._scores(self.model.generate(at)))
+        """G's cost on fresh noise (Algorithm 1, last lines), beside real images where the objective pairs them."""
+        fake = self._scores(self.model.generate(at))
+        return self.objective.generator(fake, self._scores(batch.x) if self.objective.paired else None)
+
+    def penalise(self, batch: Rows, at: At) -> Terms:
+        """The penalties that may be lazy: R1 on real images, R2 on generated ones."""
+        terms: dict[str, Tensor] = {}
+        if self.penalties.r1:
+            terms["r1"] = r1(self.discriminator, batch.x, self.penalties.r1)
+        if self.penalties.r2:
+            terms["r2"] = r2(self.discriminator, self.model.generate(at), self.penalties.r2)
+        return terms
+
+    def _penalties(self, real: Tensor, fake: Tensor, at: At) -> Terms:
+        """Those that belong to every step."""
+        weights = self.penalties
+        terms: dict[str, Tensor] = {}
+        if weights.gradient:
+            epsilon = at.uniform()
+            terms["gradient_penalty"] = gradient_penalty(
+                self.discriminator, real, fake, epsilon, weights.gradient, weights.one_sided
+            )
+        if weights.dragan:
+            noise = weights.spread**0.5 * at.normal(*real.shape[1:])
+            terms["dragan"] = dragan(self.discriminator, real, noise, weights.dragan)
+        if weights.orthogonal:
+            terms["orthogonal"] = orthogonal(self.discriminator, weights.orthogonal)
+        return terms
 
     def _scores(self, x: Tensor) -> Tensor:
         return widen(self.discriminator(x))
 
-    def penalise(self, batch: Rows, at: At) -> Terms:
-        """R1 on real images."""
-        return {"r1": r1(self.discriminator, batch.x, self.gamma)}
+
+def discriminator(config: GANConfig, spec: Spec, *, batch_norm: bool = True, spectral: bool = False) -> nn.Module:
+    """The discriminator that mirrors the generator of `config`: scores `[N, 1]`. `batch_norm`: where DCGAN has it;
+    `spectral`: every layer spectrally normalised (Miyato et al. 2018)."""
+    network = _discriminator(config, spec, batch_norm)
+    return spectrally_normalised(network) if spectral else network
 
 
-def discriminator(config: GANConfig, spec: Spec) -> nn.Module:
-    """The discriminator that mirrors the generator of `config`: scores `[N, 1]`."""
+def _discriminator(config: GANConfig, spec: Spec, batch_norm: bool) -> nn.Module:
     if config.network == "mlp":
         return MLP(spec.shape, (1,), config.width, config.depth, _leaky)
-    network = Downsampler(spec.image_shape, 1, config.width)
+    network = Downsampler(spec.image_shape, 1, config.width, batch_norm)
     initialise(network)
     return network
 

@@ -63,7 +63,17 @@ CASES = [
     recipe("vae", width="16", latent="3"),
     recipe("vae", network="conv", width="4", likelihood="gaussian", samples="2"),
     recipe("gan", "ring", width="16", latent="3", r1="1.0", r1_every="3"),
+    recipe(
+        "gan", "ring", width="16", latent="3", objective="wasserstein", gradient_penalty="10", discriminator_steps="2"
+    ),
+    recipe("gan", "ring", width="16", latent="3", objective="wasserstein", clip="0.05", discriminator_steps="3"),
+    recipe("gan", "ring", width="16", latent="3", objective="relativistic", r1="1.0", r2="1.0", r1_every="2"),
+    recipe("gan", "ring", width="16", latent="3", objective="least-squares", dragan="10", dragan_spread="0.2"),
+    recipe("gan", "ring", width="16", latent="3", objective="minimax", turns="simultaneous", rule="consensus"),
+    recipe("gan", "ring", width="16", latent="3", objective="f-kl", turns="simultaneous", rule="extragradient"),
+    recipe("gan", "ring", per_sample=False, width="16", latent="3", objective="hinge", spectral="true"),
     recipe("dcgan", width="4", latent="5", r1="0.5", r1_every="3", per_sample=False),
+    recipe("dcgan", width="4", latent="5", objective="hinge", spectral="true", orthogonal="1e-4", per_sample=False),
 ]
 MODELS = [case for case in CASES if case.plan]
 BY_NAME = {case.name: case for case in CASES}
