@@ -179,8 +179,6 @@ def _check(options: TwoPlayerOptions, batch_norm: bool) -> None:
         raise UserError("simultaneous moves are one each: leave discriminator_steps at 1, or alternate")
     held = options.clip or options.spectral or options.gradient_penalty or options.dragan or options.r1 or options.r2
     if options.objective == "wasserstein" and not held:
-        log.warning(
-            "wasserstein wants a constrained critic: --clip 0.01, --gradient-penalty 10 or --spectral true"
-        )
+        log.warning("wasserstein wants a constrained critic: --clip 0.01, --gradient-penalty 10 or --spectral true")
     if batch_norm and (options.gradient_penalty or options.dragan):
         log.warning("a gradient penalty is of single rows, batch norm mixes them: --discriminator-norm none suits it")
