@@ -14,7 +14,7 @@ def test_measures_are_listed_with_scores_options_and_a_sentence(command: Cli) ->
     assert {"fid", "kid", "is", "neighbours", "modes", "parzen", "log_prob", "iwae", "ppl", "cas"} <= set(entries)
     assert entries["neighbours"]["scores"]["recall"] == "higher"
     assert entries["kid"]["options"]["subsets"] == 100
-    assert all(entry["about"].strip() for entry in entries.values())
+    assert all(entry["about"].endswith((".", ",", ":")) for entry in entries.values())
     assert "--kid.subsets 100" in " ".join(command("measures")[1].split())
 
 
@@ -45,3 +45,11 @@ def test_truncated_samples(command: Cli, tmp_path: Path) -> None:
     code, _, err = command("sample", place, "--truncation", 0, "--out", tmp_path / "b.png")
     assert code == 2
     assert "runc" in err or "threshold" in err
+
+
+@pytest.mark.parametrize("name", ["evaluate", "train", "compare"])
+def test_help_shows_types_that_people_can_read(command: Cli, name: str) -> None:
+    code, out, _ = command(name, "--help")
+    assert code == 0
+    assert "Annotated" not in out
+    assert "0x" not in out

@@ -2,6 +2,7 @@
 
 import json
 import os
+import re
 import sys
 import time
 from collections.abc import Sequence
@@ -127,7 +128,7 @@ def measures(as_json: Json = False) -> None:
             "measure": name,
             "scores": dict(kind.better),
             "options": {option: field.default for option, field in kind.Config.settings()},
-            "about": (kind.__doc__ or "").strip().splitlines()[0],
+            "about": _first_sentence(kind.__doc__ or ""),
         }
         for name, kind in all_measures().items()
     ]
@@ -144,6 +145,10 @@ def measures(as_json: Json = False) -> None:
         for entry in entries
     ]
     print_table(["measure", "scores (better)", "options", ""], rows)
+
+
+def _first_sentence(text: str) -> str:
+    return re.split(r"(?<=[.])\s+(?=[A-Z])", " ".join(text.split("\n\n")[0].split()))[0]
 
 
 def compare(

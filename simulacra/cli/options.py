@@ -64,6 +64,8 @@ def _optional(kind: Any) -> Any:
     """The type a word is parsed to before the settings check it: int, float, bool or str, or nothing given."""
     members = get_args(kind) if get_origin(kind) in (Union, type(int | str)) else (kind,)
     first = next(member for member in members if member is not type(None))
+    if get_origin(first) is Annotated:
+        first = get_args(first)[0]
     if get_origin(first) is Literal:
         first = type(get_args(first)[0])
     if get_origin(first) is tuple:  # names with commas between them
