@@ -13,7 +13,7 @@ from simulacra.data.spec import Spec
 from simulacra.errors import UserError
 from simulacra.game import Clock, Table, Turn
 from simulacra.models.base import in_batches
-from simulacra.models.gan import GAN, Adversary, GANConfig, Penalties, discriminator
+from simulacra.models.gan import GAN, Adversary, GANConfig, Penalties, discriminator, unroll
 from simulacra.models.vae import VAE, Posterior, VAEConfig
 
 PLANE = Spec(kind="vector", shape=(2,), classes=None)
@@ -373,3 +373,19 @@ def test_log_weights_decode_no_more_than_250_at_a_time():
     model.log_weights(torch.zeros(30, 1, 8, 8), 20)
     assert max(sizes) <= 250
     assert sum(sizes) == 600
+
+
+@pytest.mark.parametrize("steps", [1, 3])
+def test_unrolling_a_linear_critic_by_hand(steps):
+    """D(x) = φx and the Wasserstein costs: the critic descends φ(θ − 2), so K steps of rate η take φ to
+    φ − Kη(θ − 2). The generator, at θ, then pays −(φ − Kη(θ − 2))θ, of gradient −φ + Kη(2θ − 2)."""
+    critic = nn.Linear(1, 1, bias=False).double()
+    nn.init.constant_(critic.weight, 0.7)
+    theta = torch.tensor([[0.5]], dtype=torch.float64, requires_grad=True)
+    real = torch.full((4, 1), 2.0, dtype=torch.float64)
+    cost = lambda real, fake: fake.mean() - real.mean()  # noqa: E731
+    score = unroll(critic, cost, real, theta, steps, 0.1)
+    (gradient,) = torch.autograd.grad(-score(theta).sum(), theta)
+    assert score(real)[0].item() == pytest.approx(2 * (0.7 - steps * 0.1 * (0.5 - 2.0)))
+    assert gradient.item() == pytest.approx(-0.7 + steps * 0.1 * (2 * 0.5 - 2.0))
+    assert critic.weight.item() == pytest.approx(0.7)

@@ -8,6 +8,8 @@ from torch import nn
 
 from simulacra.networks.dcgan import Downsampler, Upsampler, initialise, pyramid
 from simulacra.networks.mlp import MLP
+from simulacra.networks.residual import DownBlock, ResidualDiscriminator, ResidualGenerator, UpBlock
+from simulacra.networks.spectral import spectral_norms, spectrally_normalised, stored_norms
 
 SIZES = st.integers(4, 70)
 
@@ -111,3 +113,141 @@ def test_a_perceptron_has_its_nonlinearities_between_layers_and_its_final_one_at
     network = MLP((2,), (3,), 5, 2, nn.Tanh, nn.Sigmoid)
     kinds = [type(layer).__name__ for layer in network.layers]
     assert kinds == ["Flatten", "Linear", "Tanh", "Linear", "Tanh", "Linear", "Sigmoid"]
+
+
+# Residual blocks (Miyato et al. 2018)
+
+sizes = pytest.mark.parametrize("size", [(8, 8), (28, 28), (32, 32), (48, 32), (5, 7), (7, 30), (33, 17)])
+
+
+def parameters(module):
+    return sum(parameter.numel() for parameter in module.parameters())
+
+
+@sizes
+@pytest.mark.parametrize("channels", [1, 3])
+def test_residual_networks_go_to_every_size_and_back(size, channels):
+    images = ResidualGenerator(5, (channels, *size), 4)(torch.randn(2, 5))
+    assert images.shape == (2, channels, *size)
+    assert images.abs().max() <= 1
+    assert ResidualDiscriminator((channels, *size), 3, 4)(images).shape == (2, 3)
+
+
+@sizes
+def test_every_pixel_depends_on_the_latent_and_moves_the_score_of_residual_networks(size):
+    """With positive weights, and batch norm that changes nothing, both networks rise in each of their inputs."""
+    up, down = ResidualGenerator(3, (1, *size), 2, nn.Identity).eval(), ResidualDiscriminator((1, *size), 1, 2)
+    for parameter in (*up.parameters(), *down.parameters()):
+        parameter.data.abs_()
+    z = torch.rand(1, 3)
+    assert (up(2 * z) > up(z)).all()
+    x = torch.rand(1, 1, *size, requires_grad=True)
+    down(x).sum().backward()
+    assert (x.grad > 0).all()
+
+
+@pytest.mark.parametrize(
+    ("size", "coarsest", "ups", "halvings"),
+    [
+        ((32, 32), (4, 4), 3, [True, True, False, False]),
+        ((28, 28), (4, 4), 3, [True, True, False, False]),
+        ((64, 48), (8, 6), 3, [True, True, False, False]),
+        ((8, 8), (4, 4), 1, [True, False, False]),
+        ((5, 7), (5, 7), 0, [False, False, False]),
+        ((64, 64), (4, 4), 4, [True, True, True, False, False]),
+    ],
+)
+def test_the_depth_of_residual_networks_follows_from_the_size(size, coarsest, ups, halvings):
+    """At 32 × 32 the paper's Table 4: up from 4 × 4 in three blocks; down in two, then two that keep the size."""
+    up, down = ResidualGenerator(5, (3, *size), 2), ResidualDiscriminator((3, *size), 1, 2)
+    assert next(m for m in up.modules() if isinstance(m, nn.Unflatten)).unflattened_size == (2, *coarsest)
+    assert sum(any(isinstance(m, nn.Upsample) for m in block.modules()) for block in up.layers) == ups
+    blocks = [block for block in down.blocks if isinstance(block, DownBlock)]
+    assert [any(isinstance(m, nn.AvgPool2d) for m in block.modules()) for block in blocks] == halvings
+
+
+def test_only_the_block_next_to_the_image_begins_without_relu():
+    down = ResidualDiscriminator((3, 32, 32), 1, 4)
+    begins = [type(block.residual[0]).__name__ for block in down.blocks if isinstance(block, DownBlock)]
+    assert begins == ["Conv2d", "ReLU", "ReLU", "ReLU"]
+
+
+def test_the_papers_networks_have_as_many_parameters_as_by_hand():
+    """For 3 × 32 × 32. A 3 × 3 convolution of 256 channels has 9·256² + 256 = 590 080, one of 128 has 147 584.
+
+    Generator: linear 128·4096 + 4096 = 528 384; each of three blocks two convolutions, 256² + 256 = 65 792 of the
+    shortcut and 2·512 of batch norm, 1 246 976; at the end 512 of batch norm and 9·256·3 + 3 = 6 915.
+    Discriminator: the first block 9·3·128 + 128 = 3 584, 147 584 and 3·128 + 128 = 512, 151 680; the second two
+    convolutions and 128² + 128 = 16 512, 311 680; two of two convolutions each, 590 336; linear 128 + 1.
+    """
+    assert parameters(ResidualGenerator(128, (3, 32, 32), 256)) == 528_384 + 3 * 1_246_976 + 512 + 6_915 == 4_276_739
+    assert parameters(ResidualDiscriminator((3, 32, 32), 1, 128)) == 151_680 + 311_680 + 590_336 + 129 == 1_053_825
+
+
+@sizes
+def test_every_layer_of_the_residual_discriminator_is_spectrally_normalised_and_none_is_batch_norm(size):
+    torch.manual_seed(0)
+    down = ResidualDiscriminator((3, *size), 1, 4)
+    layers = [name for name, m in down.named_modules() if isinstance(m, nn.Conv2d | nn.Linear)]
+    assert not any(isinstance(m, nn.modules.batchnorm._NormBase | nn.LayerNorm | nn.GroupNorm) for m in down.modules())
+    spectrally_normalised(down)
+    assert list(stored_norms(down)) == layers
+    assert sum(p.numel() for name, p in down.named_parameters() if name.endswith(("original", "bias"))) == parameters(
+        down
+    )
+    x = torch.randn(2, 3, *size, requires_grad=True)
+    down(x).sum().backward()
+    assert x.grad.isfinite().all()
+    assert x.grad.flatten(1).any(1).all()
+    assert all(norm > 0 for norm in spectral_norms(down).values())
+
+
+def silent(block):
+    """`block` in float64 with nothing from its residual branch."""
+    for parameter in block.residual[-1 if isinstance(block, UpBlock) else -2].parameters():
+        nn.init.zeros_(parameter)
+    return block.double()
+
+
+def test_blocks_without_their_residual_branch_are_shortcuts_between_sizes():
+    """1 × 1 convolutions commute with doubling and with means; odd borders are cropped going up, and going down are
+    means of the pixels there are: of columns 0 … 4 here 0+1, 2+3 and 4 alone, of rows 0 … 2 the first two and the
+    last."""
+    torch.manual_seed(0)
+    x = torch.randn(2, 3, 2, 3, dtype=torch.float64)
+    up = silent(UpBlock(3, (2, 3), (3, 5)))
+    doubled = x.repeat_interleave(2, 2).repeat_interleave(2, 3)[:, :, :3, :5]
+    assert torch.allclose(up(x), up.shortcut[0](doubled), atol=1e-12)
+    y = torch.randn(2, 3, 3, 5, dtype=torch.float64)
+    down = silent(DownBlock(3, 4, True))
+    rows = torch.stack([y[:, :, :2].mean(2), y[:, :, 2]], 2)
+    means = torch.stack([rows[..., :2].mean(3), rows[..., 2:4].mean(3), rows[..., 4]], 3)
+    assert torch.allclose(down(y), down.shortcut[-1](means), atol=1e-12)
+    assert torch.equal(silent(UpBlock(3, (2, 3), (2, 3)))(x), x)
+
+
+def test_blocks_that_keep_their_size_add_to_their_input():
+    torch.manual_seed(0)
+    x = torch.randn(2, 3, 4, 5)
+    block = DownBlock(3, 3, False)
+    first, second = (layer for layer in block.residual if isinstance(layer, nn.Conv2d))
+    assert torch.allclose(block(x), x + second(torch.relu(first(torch.relu(x)))), atol=1e-6)
+    rough = DownBlock(3, 3, False, first=True)
+    first, second = (layer for layer in rough.residual if isinstance(layer, nn.Conv2d))
+    assert torch.allclose(rough(x), x + second(torch.relu(first(x))), atol=1e-6)
+
+
+def test_rows_do_not_see_each_other_in_the_residual_discriminator():
+    torch.manual_seed(0)
+    down = ResidualDiscriminator((3, 18, 11), 2, 4).double()
+    x = torch.randn(6, 3, 18, 11, dtype=torch.float64)
+    assert torch.allclose(down(x), torch.cat([down(row[None]) for row in x]), atol=1e-12)
+
+
+def test_residual_networks_begin_as_glorot_says_with_more_in_the_branches():
+    """Uniform within ±√(6 / (fan in + fan out)), times √2 before and after a ReLU of a branch; biases zero."""
+    torch.manual_seed(0)
+    block = DownBlock(16, 32, True)
+    for layer, bound in ((block.residual[1], (12 / (9 * 48)) ** 0.5), (block.shortcut[-1], (6 / 48) ** 0.5)):
+        assert 0.98 * bound < layer.weight.abs().max().item() <= bound * (1 + 1e-6)
+        assert not layer.bias.any()

@@ -1,15 +1,17 @@
-"""Generative adversarial network (Goodfellow et al. 2014), with perceptrons or with DCGAN's convolutions.
+"""Generative adversarial network (Goodfellow et al. 2014), with perceptrons, DCGAN's convolutions or residual blocks.
 
 Afterwards only the generator remains; the discriminator belongs to the training.
 """
 
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator
 from dataclasses import dataclass
 from math import inf
 from typing import Literal
 
+import torch
 from pydantic import Field
 from torch import Tensor, nn
+from torch.func import functional_call
 
 from simulacra import randomness
 from simulacra.buffers import evaluating
@@ -20,6 +22,7 @@ from simulacra.game import At, Rows, Terms
 from simulacra.models.base import Model, in_batches
 from simulacra.networks.dcgan import Downsampler, Upsampler, initialise
 from simulacra.networks.mlp import MLP
+from simulacra.networks.residual import ResidualDiscriminator, ResidualGenerator
 from simulacra.networks.spectral import spectrally_normalised
 from simulacra.penalties.gradient import dragan, gradient_penalty, r1, r2
 from simulacra.penalties.orthogonal import orthogonal
@@ -29,10 +32,14 @@ from simulacra.precision import widen
 class GANConfig(Config):
     """What a generator is made of."""
 
-    network: Literal["mlp", "dcgan"] = Field("mlp", description="perceptrons or transposed convolutions")
+    network: Literal["mlp", "dcgan", "residual"] = Field(
+        "mlp", description="perceptrons, transposed convolutions or residual blocks"
+    )
     latent: int = Field(64, ge=1, description="dimensions of the latent z")
     prior: Literal["normal", "uniform"] = Field("normal", description="p(z): N(0, 1) or uniform on [-1, 1]")
-    width: int = Field(256, ge=1, description="units of a hidden layer (mlp), channels next to the image (dcgan)")
+    width: int = Field(
+        256, ge=1, description="units of a hidden layer (mlp), channels next to the image (dcgan) or of all blocks"
+    )
     depth: int = Field(2, ge=1, le=100, description="hidden layers of the mlp")
 
 
@@ -44,12 +51,7 @@ class GAN(Model):
 
     def __init__(self, config: GANConfig, spec: Spec) -> None:
         super().__init__(config, spec)
-        final = nn.Tanh if spec.kind == "image" else nn.Identity
-        if config.network == "mlp":
-            self.generator = MLP((config.latent,), spec.shape, config.width, config.depth, _leaky, final)
-        else:
-            self.generator = Upsampler(config.latent, spec.image_shape, config.width, final=final)
-            initialise(self.generator)
+        self.generator = _generator(config, spec)
 
     def generate(self, at: At) -> Tensor:
         """G(z) for one fresh z per row of the batch."""
@@ -108,8 +110,16 @@ class Penalties:
 class Adversary:
     """The costs of the two-player game between `model`'s generator and `discriminator` under `objective`."""
 
-    def __init__(self, model: GAN, discriminator: nn.Module, objective: Objective, penalties: Penalties) -> None:
+    def __init__(
+        self,
+        model: GAN,
+        discriminator: nn.Module,
+        objective: Objective,
+        penalties: Penalties,
+        unrolled: tuple[int, float] = (0, 0.0),
+    ) -> None:
         self.model, self.discriminator, self.objective, self.penalties = model, discriminator, objective, penalties
+        self.unrolled = unrolled
 
     def discriminate(self, batch: Rows, at: At) -> Terms:
         """D's cost on real and generated images (Algorithm 1, inner loop), and its penalties on the same ones."""
@@ -120,9 +130,18 @@ class Adversary:
         return {**self.objective.discriminator(real, fake), **self._penalties(batch.x, x, at)}
 
     def generate(self, batch: Rows, at: At) -> Terms:
-        """G's cost on fresh noise (Algorithm 1, last lines), beside real images where the objective pairs them."""
-        fake = self._scores(self.model.generate(at))
-        return self.objective.generator(fake, self._scores(batch.x) if self.objective.paired else None)
+        """G's cost on fresh noise (Algorithm 1, last lines), beside real images where the objective pairs them; with
+        `unrolled` = (K, η), of the discriminator that K steps of rate η make of the present one."""
+        x, real = self.model.generate(at), None
+        steps, rate = self.unrolled
+        score = unroll(self.discriminator, self._cost, batch.x, x, steps, rate) if steps else self._scores
+        if self.objective.paired:
+            real = score(batch.x)
+        return self.objective.generator(score(x), real)
+
+    def _cost(self, real: Tensor, fake: Tensor) -> Tensor:
+        """D's cost as the mean that it descends, of scores."""
+        return torch.stack([term.mean() for term in self.objective.discriminator(real, fake).values()]).sum()
 
     def penalise(self, batch: Rows, at: At) -> Terms:
         """The penalties that may be lazy: R1 on real images, R2 on generated ones."""
@@ -153,9 +172,42 @@ class Adversary:
         return widen(self.discriminator(x))
 
 
+def _generator(config: GANConfig, spec: Spec) -> nn.Module:
+    final = nn.Tanh if spec.kind == "image" else nn.Identity
+    if config.network == "mlp":
+        return MLP((config.latent,), spec.shape, config.width, config.depth, _leaky, final)
+    if config.network == "residual":
+        return ResidualGenerator(config.latent, spec.image_shape, config.width, final)
+    network = Upsampler(config.latent, spec.image_shape, config.width, final=final)
+    initialise(network)
+    return network
+
+
+def unroll(
+    critic: nn.Module,
+    cost: Callable[[Tensor, Tensor], Tensor],
+    real: Tensor,
+    fake: Tensor,
+    steps: int,
+    rate: float,
+) -> Callable[[Tensor], Tensor]:
+    """Scores of the critic after `steps` plain descents of rate `rate` on `cost(real scores, fake scores)`, through
+    which gradients flow back into `fake` (Metz et al. 2017, eq. 8–10); the critic itself stays as it is."""
+    parameters = {name: p.detach().requires_grad_() for name, p in critic.named_parameters()}
+
+    def score(x: Tensor) -> Tensor:
+        return widen(functional_call(critic, parameters, (x,)))
+
+    for _ in range(steps):
+        gradients = torch.autograd.grad(cost(score(real), score(fake)), [*parameters.values()], create_graph=True)
+        parameters = {name: p - rate * g for (name, p), g in zip(parameters.items(), gradients)}
+    return score
+
+
 def discriminator(config: GANConfig, spec: Spec, *, batch_norm: bool = True, spectral: bool = False) -> nn.Module:
     """The discriminator that mirrors the generator of `config`: scores `[N, 1]`. `batch_norm`: where DCGAN has it;
-    `spectral`: every layer spectrally normalised (Miyato et al. 2018)."""
+    `spectral`: every layer spectrally normalised (Miyato et al. 2018). A residual one has half the generator's width,
+    as in that paper."""
     network = _discriminator(config, spec, batch_norm)
     return spectrally_normalised(network) if spectral else network
 
@@ -163,6 +215,8 @@ def discriminator(config: GANConfig, spec: Spec, *, batch_norm: bool = True, spe
 def _discriminator(config: GANConfig, spec: Spec, batch_norm: bool) -> nn.Module:
     if config.network == "mlp":
         return MLP(spec.shape, (1,), config.width, config.depth, _leaky)
+    if config.network == "residual":
+        return ResidualDiscriminator(spec.image_shape, 1, max(config.width // 2, 1))
     network = Downsampler(spec.image_shape, 1, config.width, batch_norm)
     initialise(network)
     return network

@@ -71,9 +71,13 @@ CASES = [
     recipe("gan", "ring", width="16", latent="3", objective="least-squares", dragan="10", dragan_spread="0.2"),
     recipe("gan", "ring", width="16", latent="3", objective="minimax", turns="simultaneous", rule="consensus"),
     recipe("gan", "ring", width="16", latent="3", objective="f-kl", turns="simultaneous", rule="extragradient"),
+    recipe("gan", "ring", width="16", latent="3", unrolled="2", per_sample=False),
     recipe("gan", "ring", per_sample=False, width="16", latent="3", objective="hinge", spectral="true"),
     recipe("dcgan", width="4", latent="5", r1="0.5", r1_every="3", per_sample=False),
     recipe("dcgan", width="4", latent="5", objective="hinge", spectral="true", orthogonal="1e-4", per_sample=False),
+    recipe("sngan", width="4", latent="5", per_sample=False),
+    recipe("ebgan", "ring", network="mlp", width="16", latent="3", code="4", margin="1", per_sample=False),
+    recipe("began", width="4", latent="3", code="4", per_sample=False),
 ]
 MODELS = [case for case in CASES if case.plan]
 BY_NAME = {case.name: case for case in CASES}

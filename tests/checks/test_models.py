@@ -48,7 +48,7 @@ def test_a_sample_does_not_know_what_is_drawn_beside_it(case: Case) -> None:
     assert many.shape == (300, *source(case.data).spec.shape)
     assert torch.allclose(many[290:295], model.sample(5, seed=2, start=290), atol=1e-5)
     assert torch.allclose(many[:1], model.sample(1, seed=2), atol=1e-5)
-    assert not torch.allclose(many[:5], model.sample(5, seed=3), atol=1e-3)
+    assert not torch.allclose(many[:5], model.sample(5, seed=3), atol=1e-3 * many.abs().max().item())
 
 
 @each_model
