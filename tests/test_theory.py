@@ -1,0 +1,306 @@
+"""Theory of GANs against closed forms: what docs/theory.md says and benchmarks/theory.py draws."""
+
+import re
+from math import cos, exp, inf, log, pi, sqrt
+from pathlib import Path
+
+import pytest
+import torch
+from hypothesis import given, settings
+from hypothesis import strategies as st
+from torch import nn
+
+from benchmarks import theory
+from benchmarks.theory import Normal, dirac, game_of, jacobian, product, trajectory, update_matrix
+from simulacra.costs.adversarial import classify
+from simulacra.costs.divergences import JENSEN_SHANNON
+from simulacra.game import Clock, consensus, extragradient, leave
+from simulacra.optimizers import SGD
+from simulacra.rules import half_squared_field
+
+ROOT = Path(__file__).parents[1]
+P, Q = Normal(-1.0, 1.0), Normal(1.0, 0.6)
+X = torch.linspace(-3.0, 3.0, 121, dtype=torch.float64)
+
+
+def number(value):
+    return torch.tensor(value, dtype=torch.float64)
+
+
+# The best discriminator.
+
+
+def test_the_best_discriminator_is_p_over_p_plus_q():
+    """At every x the cost −p log D − q log(1 − D) is flat at D = p/(p + q), and convex in the score: the least."""
+    p, q = P.log_density(X).exp(), Q.log_density(X).exp()
+    score = (p / (p + q)).logit().requires_grad_()
+    terms = classify(score, score)
+    (flat,) = torch.autograd.grad((p * terms["real"] + q * terms["fake"]).sum(), score)
+    assert flat.abs().max() < 1e-15
+
+
+def test_a_trained_discriminator_comes_close_to_it_where_there_are_samples():
+    seen = P.log_density(X).exp() + Q.log_density(X).exp() > 0.05
+    found = theory.trained_discriminator(P, Q)(X[:, None])[:, 0].detach().sigmoid()
+    best = 1 / (1 + (Q.log_density(X) - P.log_density(X)).exp())
+    assert (found - best)[seen].abs().max() < 0.05
+
+
+@pytest.mark.parametrize("q", [Q, Normal(-1.0, 1.0), Normal(0.3, 2.0), Normal(4.0, 1.0)])
+def test_the_value_at_the_best_discriminator_is_twice_js_less_two_log_two(q):
+    value, js = theory.value_at_best(P, q), theory.jensen_shannon(P, q)
+    assert value == pytest.approx(2 * js - 2 * log(2), abs=1e-9)
+    # The library's f has twice JS for it: D_f = ∫ q f(p/q).
+    weight = q.log_density(theory.GRID).exp()
+    ratio = theory.log_ratio(P, q, theory.GRID).clamp(-300, 300).exp()
+    assert theory.integral(weight * JENSEN_SHANNON.f(ratio)) == pytest.approx(2 * js, abs=1e-9)
+
+
+def test_the_generators_best_value_is_minus_two_log_two_at_the_data_alone():
+    assert theory.value_at_best(P, P) == pytest.approx(-2 * log(2), abs=1e-12)
+    assert theory.value_at_best(P, Normal(-1.0, 1.05)) > -2 * log(2) + 1e-4
+    assert theory.value_at_best(P, Normal(15.0, 1.0)) == pytest.approx(0.0, abs=1e-9)  # JS = log 2: nothing in common
+
+
+# Parallel lines.
+
+
+@pytest.mark.parametrize("theta", [-1.0, -0.3, 1e-9, 0.02, 0.7])
+def test_off_zero_kl_is_infinite_js_is_log_two_and_w_is_the_distance(theta):
+    a, b = theory.lines(number(theta))
+    assert theory.kl_and_js(a, b) == (inf, pytest.approx(log(2), rel=1e-12))
+    assert theory.kl_and_js(b, a)[0] == inf
+    assert theory.transport(a, b).item() == pytest.approx(abs(theta), rel=1e-12)
+
+
+def test_on_each_other_all_three_are_zero():
+    a, b = theory.lines(number(0.0))
+    assert theory.kl_and_js(a, b) == (0.0, 0.0)
+    assert theory.transport(a, b).item() == 0.0
+
+
+@pytest.mark.parametrize("theta", [-1.0, -0.01, 0.3])
+def test_w_alone_has_a_gradient_towards_the_data(theta):
+    at = number(theta).requires_grad_()
+    (slope,) = torch.autograd.grad(theory.transport(*theory.lines(at)), at)
+    assert slope.item() == pytest.approx(theta / abs(theta), rel=1e-12)
+    around = [theory.kl_and_js(*theory.lines(number(theta + step)))[1] for step in (-1e-3, 1e-3)]
+    assert around[0] == pytest.approx(around[1], abs=1e-15)
+
+
+# The generator's gradient under a discriminator that is right.
+
+
+@given(st.floats(-30, 30))
+def test_minimax_saturates_where_the_other_cost_is_steep(score):
+    d = 1 / (1 + exp(-score))
+    assert theory.slope("minimax", number([score])).item() == pytest.approx(-d, rel=1e-8)
+    assert theory.slope("non-saturating", number([score])).item() == pytest.approx(-1 / (1 + exp(score)), rel=1e-8)
+
+
+@pytest.mark.parametrize("gap", [0.5, 2.0, 5.0, 9.0])
+def test_under_the_best_discriminator_minimax_vanishes_with_the_distance(gap):
+    """The score is θ²/2 − θx, so minimax has θ ∫ pq/(p + q). As 2√(pq) ≤ p + q, the integral is at most ½ ∫ √(pq),
+    which is ½ exp(−θ²/8)."""
+    assert theory.pull("minimax", gap) <= 0.5 * gap * exp(-(gap**2) / 8)
+    together = theory.pull("minimax", gap) + theory.pull("non-saturating", gap)
+    assert together == pytest.approx(gap, rel=1e-9)  # D and 1 − D add up to 1
+
+
+def test_under_a_noisy_perfect_discriminator_the_other_gradient_is_cauchy():
+    """−r/ε, a ratio of normals: its quartiles are ±1/0.01. Means of n values are Cauchy with the same quartiles. For
+    minimax, −r/(1 − ε) is nearly normal: quartiles ±0.674, of means of n values ±0.674/√n."""
+    for n in (1, 64):
+        half_width = {
+            name: theory.half_width(theory.noisy_gradients(4000 * n, name).view(4000, n).mean(1))
+            for name in ("minimax", "non-saturating")
+        }
+        assert half_width["non-saturating"] == pytest.approx(100.0, rel=0.1)
+        assert half_width["minimax"] == pytest.approx(0.6745 / sqrt(n), rel=0.1)
+
+
+# A critic against exact transport.
+
+
+def test_the_best_plan_on_a_line_pairs_sorted_samples():
+    a, b = P.draw(64, 1), Q.draw(64, 2)
+    paired = (a.sort(0).values - b.sort(0).values).abs().mean()
+    assert theory.transport(a, b).item() == pytest.approx(paired.item(), rel=1e-12)
+
+
+@pytest.mark.parametrize(
+    ("q", "exact"),
+    [(Normal(3.0, 1.0), 3.0), (Normal(0.0, 3.0), 2 * sqrt(2 / pi)), (Normal(1.0, 2.0), 1.1666309)],
+)
+def test_the_closed_form_between_normals(q, exact):
+    """From N(0, 1): a shift of 3; |2z| in the mean; |1 + z|, √(2/π) e^(−½) + erf(1/√2) = 0.4839414 + 0.6826895."""
+    assert theory.exact_wasserstein(Normal(0.0, 1.0), q) == pytest.approx(exact, rel=1e-6)
+    levels = (torch.arange(200_000, dtype=torch.float64) + 0.5) / 200_000
+    z = torch.special.ndtri(levels)
+    assert (z - q.mean - q.deviation * z).abs().mean().item() == pytest.approx(exact, rel=1e-3)
+
+
+class Waves(nn.Module):
+    """A critic of eight random waves."""
+
+    def __init__(self, key):
+        super().__init__()
+        self.weights = 3 * torch.randn(3, 8, generator=theory.generator(theory.CPU, key), dtype=torch.float64)
+
+    def forward(self, x):
+        return ((self.weights[0] * x + self.weights[1]).sin() * self.weights[2]).sum(1, keepdim=True)
+
+
+@settings(max_examples=20, deadline=None)
+@given(st.integers(0, 10**6))
+def test_any_critic_over_its_lipschitz_constant_is_a_lower_bound(key):
+    a, b = P.draw(40, 1), Q.draw(40, 2)
+    exact = theory.transport(a, b).item()
+    assert abs(theory.estimate(Waves(key), a, b).bound) <= exact * (1 + 1e-9)
+
+
+@pytest.mark.parametrize("q", [Normal(0.7, 1.5), Normal(2.0, 0.5)])
+def test_a_trained_critic_comes_within_five_percent_from_below(q):
+    p = Normal(0.0, 0.5)
+    fitted = theory.fitted_critic(p, q, steps=400)
+    exact = theory.transport(fitted.real, fitted.fake).item()
+    assert all(each.bound <= exact * (1 + 1e-9) for each in fitted.estimates)
+    assert fitted.estimates[-1].bound >= 0.95 * exact
+    assert exact == pytest.approx(theory.exact_wasserstein(p, q), rel=0.1)  # 512 samples
+
+
+@pytest.mark.parametrize(("one_sided", "end"), [(False, -0.9), (True, 1.1)])
+def test_the_two_sided_penalty_can_hold_a_critic_upside_down(one_sided, end):
+    """f = sx between points at 2 and at 0 costs −2s + 10(|s| − 1)², flat at s = 1.1 and at s = −0.9, a second minimum
+    with a wall at 0. One-sided, the cost below 1 is −2s: no wall. Both start at −1."""
+    critic = nn.Linear(1, 1, bias=False).double()
+    nn.init.constant_(critic.weight, -1.0)
+    real, fake = torch.full((8, 1), 2.0, dtype=torch.float64), torch.zeros(8, 1, dtype=torch.float64)
+    game = theory.critic_game(critic, fake, SGD(lr=0.02), 10.0, one_sided)
+    for step in range(200):
+        game.step(lambda k: theory.rows(real), Clock(step=step))
+    assert critic.weight.item() == pytest.approx(end, abs=1e-9)
+
+
+# Small games.
+
+
+@pytest.mark.parametrize(
+    ("rule", "factor"),
+    [
+        (leave, sqrt(1 + 0.2**2)),
+        (extragradient, sqrt((1 - 0.2**2) ** 2 + 0.2**2)),
+        (consensus(0.5), sqrt((1 - 0.2 * 0.5) ** 2 + 0.2**2)),
+        (half_squared_field, 1 - 0.2),
+    ],
+)
+def test_on_the_bilinear_game_each_rule_has_its_factor(rule, factor):
+    """With z = x + iy the field turns z by −i, so a step multiplies z by 1 + iη; by 1 + iη(1 + iη) = 1 − η² + iη; by
+    1 − ηγ + iη; and by 1 − η."""
+    distances = trajectory(game_of(product, rule, 0.2, (1.0, 1.0)), 30).norm(dim=1)
+    expected = sqrt(2) * factor ** torch.arange(31, dtype=torch.float64)
+    assert torch.allclose(distances, expected, rtol=1e-10)
+    assert (factor > 1) == (rule is leave)
+
+
+@pytest.mark.parametrize("lr", [0.1, 0.5, 1.5])
+def test_in_turns_the_bilinear_game_stays_on_an_ellipse(lr):
+    """x′ = x − ηy, y′ = y + ηx′: [[1, −η], [η, 1 − η²]], of determinant 1 and trace 2 − η², keeps x² + y² − ηxy."""
+    found = update_matrix(product, lr, alternating=True)
+    assert torch.allclose(found, number([[1.0, -lr], [lr, 1 - lr**2]]), rtol=1e-12)
+    assert torch.linalg.det(found).item() == pytest.approx(1.0, rel=1e-12)
+    assert torch.linalg.eigvals(found).abs().tolist() == pytest.approx([1.0, 1.0], rel=1e-12)
+    x, y = trajectory(game_of(product, leave, lr, (1.0, 1.0), alternating=True), 100).T
+    assert torch.allclose(x**2 + y**2 - lr * x * y, number(2 - lr), rtol=1e-10)
+
+
+def test_in_turns_the_bilinear_game_comes_back():
+    """The eigenvalues are exp(±iφ) with 2 cos φ = 2 − η²: for φ = 2π/12 every twelfth step ends where it began."""
+    lr = sqrt(2 - 2 * cos(2 * pi / 12))
+    path = trajectory(game_of(product, leave, lr, (1.0, 1.0), alternating=True), 36)
+    assert torch.allclose(path[::12], path[:1].expand(4, 2), atol=1e-12)
+
+
+def test_at_once_the_bilinear_update_grows():
+    found = update_matrix(product, 0.3, alternating=False)
+    assert torch.allclose(found, number([[1.0, -0.3], [0.3, 1.0]]), rtol=1e-12)
+    assert torch.linalg.det(found).item() == pytest.approx(1 + 0.3**2, rel=1e-12)
+
+
+def test_the_dirac_gan_does_as_the_bilinear_game_and_r1_brings_it_in():
+    """Near 0 its field is half the bilinear one: extragradient's factor is |1 − η²/4 + iη/2| = 0.99504 for η = 0.2,
+    and 0.99504³⁰⁰ = 0.225."""
+
+    def last(rule, alternating=False, gamma=0.0):
+        game = game_of(dirac, rule, 0.2, (0.5, 0.5), alternating, gamma)
+        return trajectory(game, 300).norm(dim=1) / sqrt(0.5)
+
+    assert last(leave)[-1] > 2
+    turns = last(leave, alternating=True)
+    assert 0.8 < turns.min() < turns.max() < 1.25
+    assert last(leave, gamma=1.0)[-1] < 1e-6
+    assert last(consensus(0.5))[-1] < 0.05
+    assert last(extragradient)[-1].item() == pytest.approx(0.225, rel=0.05)
+
+
+def test_the_field_alone_stops_where_nobody_wants_to_be():
+    """v = x³ − x. Descent leaves 0.3 for the minimum 1. ½v² falls on the way to 0 too, where the cost is greatest."""
+    ends = {rule: trajectory(theory.double_well(rule, 0.3), 300)[-1].item() for rule in (leave, half_squared_field)}
+    assert ends[leave] == pytest.approx(1.0, abs=1e-9)
+    assert ends[half_squared_field] == pytest.approx(0.0, abs=1e-9)
+    assert jacobian(theory.double_well(leave, 0.0)).item() == 1.0  # v′ = −1 there: descent runs away
+
+
+def eigenvalues(payoff, gamma=0.0):
+    found = torch.linalg.eigvals(jacobian(game_of(payoff, leave, 0.1, (0.0, 0.0), gamma=gamma)))
+    return sorted(found.tolist(), key=lambda each: (each.real, each.imag))
+
+
+def test_at_the_bilinear_equilibrium_the_eigenvalues_are_plus_and_minus_i():
+    assert jacobian(game_of(product, leave, 0.1, (0.0, 0.0))).tolist() == [[0.0, -1.0], [1.0, 0.0]]
+    assert eigenvalues(product) == pytest.approx([-1j, 1j], abs=1e-12)
+
+
+@pytest.mark.parametrize("gamma", [0.0, 0.25, 0.8, 1.25, 2.6])
+def test_r1_moves_the_dirac_gans_eigenvalues_to_the_left(gamma):
+    """−γ/2 ± √(γ²/4 − ¼), as f′(0) = ½. For γ = 1.25: √(0.390625 − 0.25) = 0.375, so −1 and −0.25."""
+    root = (gamma**2 / 4 - 0.25 + 0j) ** 0.5
+    expected = sorted([-gamma / 2 - root, -gamma / 2 + root], key=lambda each: (each.real, each.imag))
+    assert eigenvalues(dirac, gamma) == pytest.approx(expected, abs=1e-12)
+    assert gamma != 1.25 or expected == pytest.approx([-1.0, -0.25], abs=1e-12)
+
+
+# Who moves first.
+
+
+def test_the_order_of_the_players_matters_where_the_generator_has_one_mode_only():
+    """exp V is (0.32, 0.25, 0.08), (0.08, 0.25, 0.32) and, for half on each, (0.16, 0.25, 0.16)."""
+    table = theory.payoffs()
+    expected = number([[0.32, 0.25, 0.08], [0.08, 0.25, 0.32], [0.16, 0.25, 0.16]])
+    assert torch.allclose(table.exp(), expected, rtol=1e-12)
+    assert theory.min_max(table[:2]) == pytest.approx(log(0.32), rel=1e-12)
+    assert theory.max_min(table[:2]) == pytest.approx(log(0.25), rel=1e-12)
+    assert theory.min_max(table) == theory.max_min(table) == pytest.approx(-2 * log(2), rel=1e-12)
+
+
+def test_whoever_answers_a_discriminator_that_errs_collapses():
+    """Against (0.2, 0.8) the best answer is all on B, not half on each; only a first move makes it half, half."""
+    table = theory.payoffs()
+    assert table.argmin(0)[[0, 2]].tolist() == [1, 0]
+    assert table.max(1).values.argmin().item() == 2
+
+
+@given(st.lists(st.lists(st.floats(-9, 9), min_size=3, max_size=3), min_size=2, max_size=4))
+def test_whoever_moves_second_never_loses_by_it(table):
+    assert theory.max_min(number(table)) <= theory.min_max(number(table))
+
+
+# The page.
+
+
+def test_the_page_shows_every_figure_and_names_every_test():
+    page = (ROOT / "docs" / "theory.md").read_text("utf-8")
+    shown = set(re.findall(r"images/theory-([a-z-]+)\.png", page))
+    assert shown == set(theory.FIGURES)
+    own = "test_the_page_shows_every_figure_and_names_every_test"
+    assert {*re.findall(r"`(test_\w+)`", page), own} == {name for name in globals() if name.startswith("test_")}
