@@ -8,67 +8,15 @@ from pydantic import Field
 from torch import Tensor
 
 from simulacra.config import Config
-from simulacra.metrics.measure import Measure, Score, Seen, Side
+from simulacra.metrics.measure import KeepsBoth, Score
 from simulacra.play import Table
-from simulacra.randomness import counter_uniform, generator
+from simulacra.randomness import generator
 
 CPU = torch.device("cpu")
 BLOCK = 2048
 """Rows of each side whose kernel values are in memory together."""
 SLACK = 1e-12
 """Rounding of an MMD² of kernel values up to 1; a permutation this near the observed value counts as reaching it."""
-
-
-# Rows drawn at random
-
-
-class Drawn:
-    """A uniform sample, without replacement, of at most `limit` rows of a side, whatever order and batches they come
-    in and whichever rank has seen them: the rows whose numbers have the smallest hashes under `seed` and `draw`.
-
-    Memory: 1.25·`limit` rows, and three times `limit` while they are joined. On the CPU.
-    """
-
-    def __init__(self, limit: int, seed: int, draw: int) -> None:
-        self.limit, self.seed, self.draw = limit, seed, draw
-        self._index: list[Tensor] = []
-        self._rows: list[Tensor] = []
-        self._held, self._bar = 0, 1.0
-
-    def add(self, index: Tensor, rows: Tensor) -> None:
-        """Take in rows `[B, ...]` with their numbers `[B]`."""
-        index = index.cpu()
-        inside = self._hashes(index) <= self._bar
-        self._index.append(index[inside])
-        self._rows.append(rows.detach().cpu()[inside])
-        self._held += int(inside.sum())
-        if self._held > 1.25 * self.limit + BLOCK:
-            self._thin()
-
-    def rows(self, table: Table) -> Tensor:
-        """Those drawn from the rows of all ranks, `[min(N, limit), ...]`, by their number. Raises ValueError where two
-        rows have one number."""
-        index, rows = (table.gather(part) for part in self._joined())
-        if len(index.unique()) < len(index):
-            raise ValueError("two rows have one number")
-        first = self._hashes(index).argsort()[: self.limit]
-        return rows[first[index[first].argsort()]]
-
-    def _hashes(self, index: Tensor) -> Tensor:
-        """A number in (0, 1) for each row's, float64 `[B]`."""
-        return torch.from_numpy(counter_uniform(self.seed, index.numpy(), 1, self.draw)[:, 0])
-
-    def _joined(self) -> tuple[Tensor, Tensor]:
-        if not self._index:
-            return torch.empty(0, dtype=torch.int64), torch.empty(0)
-        return torch.cat(self._index), torch.cat(self._rows)
-
-    def _thin(self) -> None:
-        index, rows = self._joined()
-        hashes, order = self._hashes(index).sort()
-        first = order[: self.limit]
-        self._index, self._rows = [index[first]], [rows[first]]
-        self._held, self._bar = self.limit, hashes[self.limit - 1].item()
 
 
 # MMD² from sums of kernel values
@@ -162,11 +110,11 @@ class KIDConfig(Config):
 
     subsets: int = Field(100, ge=1, description="random subsets of both sides, whose MMD² are averaged")
     subset_size: int = Field(1000, ge=3, description="rows of a subset; all of the smaller side where it has fewer")
-    rows: int = Field(50_000, ge=3, description="rows of a side to keep, drawn at random where there are more")
+    rows: int = Field(50_000, ge=3, description="rows of each side that are kept, at most")
     seed: int = Field(0, ge=0, lt=2**62, description="key of the draws")
 
 
-class KID(Measure):
+class KID(KeepsBoth):
     """Kernel Inception distance (Bińkowski et al. 2018): the mean over random subsets of the unbiased MMD² under
     `polynomial`. Its expectation is the same for any number of rows, and 0 where the distributions are one.
 
@@ -190,15 +138,8 @@ class KID(Measure):
     Config = KIDConfig
     config: KIDConfig
 
-    def _reset(self) -> None:
-        draws = enumerate(self.sides)
-        self._drawn: dict[Side, Drawn] = {s: Drawn(self.config.rows, self.config.seed, k) for k, s in draws}
-
-    def _update(self, side: Side, seen: Seen) -> None:
-        self._drawn[side].add(seen.index, seen.features)
-
     def _compute(self, table: Table) -> dict[str, Score]:
-        x, y = (self._drawn[side].rows(table) for side in self.sides)
+        x, y = (side.cpu() for side in self._rows(table))
         m = min(self.config.subset_size, len(x), len(y))
         subsets = 1 if m == len(x) == len(y) else self.config.subsets
         values, x_variances, y_variances = self._evaluated(x, y, m, subsets, table).unbind(1)
@@ -239,12 +180,12 @@ def _kid_error(values: Tensor, x_variances: Tensor, y_variances: Tensor, shares:
 class MMDTestConfig(Config):
     """How the two-sample test is made."""
 
-    rows: int = Field(1000, ge=3, le=10_000, description="rows of a side to test, drawn at random where there are more")
+    rows: int = Field(1000, ge=3, le=10_000, description="rows of each side that are tested, at most")
     permutations: int = Field(500, ge=1, description="random reassignments of the rows to the sides")
     seed: int = Field(0, ge=0, lt=2**62, description="key of the draws")
 
 
-class MMDTest(Measure):
+class MMDTest(KeepsBoth):
     """Two-sample test (Gretton et al. 2012) under the kernel exp(−‖x − y‖²/2σ²), σ the median distance between two of
     all rows (their §8).
 
@@ -263,15 +204,8 @@ class MMDTest(Measure):
     Config = MMDTestConfig
     config: MMDTestConfig
 
-    def _reset(self) -> None:
-        draws = enumerate(self.sides)
-        self._drawn: dict[Side, Drawn] = {s: Drawn(self.config.rows, self.config.seed, k) for k, s in draws}
-
-    def _update(self, side: Side, seen: Seen) -> None:
-        self._drawn[side].add(seen.index, seen.features)
-
     def _compute(self, table: Table) -> dict[str, Score]:
-        x, y = (self._drawn[side].rows(table).double() for side in self.sides)
+        x, y = (side.cpu().double() for side in self._rows(table))
         squares = squared_distances(torch.cat([x, y]))
         bandwidth = median_bandwidth(squares)
         kernel = squares.div_(-2.0 * bandwidth**2).exp_().fill_diagonal_(0.0)

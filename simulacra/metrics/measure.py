@@ -188,6 +188,22 @@ class Kept:
         return rows.index_select(0, order.to(rows.device))
 
 
+class KeepsBoth(Measure):
+    """A measure of the first `rows` of both sides (an option of every such measure), which it keeps."""
+
+    config: Any
+
+    def _reset(self) -> None:
+        self._kept: dict[Side, Kept] = {side: Kept(self.config.rows) for side in self.sides}
+
+    def _update(self, side: Side, seen: Seen) -> None:
+        self._kept[side].add(seen.index, seen.features)
+
+    def _rows(self, table: Table) -> tuple[Tensor, Tensor]:
+        """The real rows and the generated ones, of all ranks."""
+        return self._kept["real"].rows(table), self._kept["fake"].rows(table)
+
+
 def _joined(parts: list[Tensor]) -> Tensor:
     return torch.cat(parts) if parts else torch.empty(0)
 

@@ -11,7 +11,7 @@ from torch import Tensor
 from simulacra.config import Config
 from simulacra.errors import UserError
 from simulacra.metrics.distances import nearest
-from simulacra.metrics.measure import Kept, Measure, Score, Seen, Side
+from simulacra.metrics.measure import KeepsBoth, Score
 from simulacra.play import Table
 
 
@@ -31,7 +31,7 @@ class Bins(NamedTuple):
     fake: Tensor
 
 
-class NDB(Measure):
+class NDB(KeepsBoth):
     """The share of bins that hold significantly more or fewer generated rows than real ones.
 
     Bins are the cells of k-means on the real rows (scikit-learn's, one run from k-means++ centres; features as they
@@ -49,14 +49,8 @@ class NDB(Measure):
     Config = NDBConfig
     config: NDBConfig
 
-    def _reset(self) -> None:
-        self._kept: dict[Side, Kept] = {side: Kept(self.config.rows) for side in self.sides}
-
-    def _update(self, side: Side, seen: Seen) -> None:
-        self._kept[side].add(seen.index, seen.features)
-
     def _compute(self, table: Table) -> dict[str, Score]:
-        real, fake = (self._kept[side].rows(table) for side in ("real", "fake"))
+        real, fake = self._rows(table)
         if len(real) < self.config.bins:
             raise UserError(
                 f"{self.config.bins} bins need as many real rows, and there are {len(real)}: choose fewer ndb.bins"

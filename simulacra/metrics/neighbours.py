@@ -14,7 +14,7 @@ from torch import Tensor
 from simulacra.config import Config
 from simulacra.errors import UserError
 from simulacra.metrics.distances import Tile, nearest, tiles
-from simulacra.metrics.measure import WORDS, Kept, Measure, Score, Seen, Side, mean_score
+from simulacra.metrics.measure import WORDS, KeepsBoth, Score, Side, mean_score
 from simulacra.play import Table
 
 
@@ -42,7 +42,7 @@ class Found(NamedTuple):
     covered: Tensor
 
 
-class Neighbours(Measure):
+class Neighbours(KeepsBoth):
     """Precision and recall of k-nearest-neighbour balls, density and coverage.
 
     The radius belongs to the row at the centre of the ball, of the sample that is the reference, never to the row that
@@ -63,15 +63,9 @@ class Neighbours(Measure):
     Config = NeighboursConfig
     config: NeighboursConfig
 
-    def _reset(self) -> None:
-        self._kept: dict[Side, Kept] = {side: Kept(self.config.rows) for side in self.sides}
-
-    def _update(self, side: Side, seen: Seen) -> None:
-        self._kept[side].add(seen.index, seen.features)
-
     def _compute(self, table: Table) -> dict[str, Score]:
         n = min(*self.counts.values(), self.config.rows)
-        real, fake = (self._kept[side].rows(table)[:n] for side in ("real", "fake"))
+        real, fake = (rows[:n] for rows in self._rows(table))
         return self._scores(in_balls(real, fake, self.config.k, self.config.density_k))
 
     def require(self, counts: Mapping[Side, int]) -> None:

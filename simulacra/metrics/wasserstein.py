@@ -9,7 +9,7 @@ from torch import Tensor
 
 from simulacra import config as settings
 from simulacra.errors import UserError
-from simulacra.metrics.measure import Kept, Measure, Score, Seen, Side
+from simulacra.metrics.measure import KeepsBoth, Score
 from simulacra.play import Table
 from simulacra.randomness import sample_normal
 
@@ -49,22 +49,6 @@ def _project(rows: Tensor, along: Tensor) -> Tensor:
     return torch.cat([part.double() @ along for part in rows.split(ROWS_AT_A_TIME)])
 
 
-class _KeepsBoth(Measure):
-    """A measure that keeps the first `rows` rows of both sides."""
-
-    config: "SlicedConfig | ExactConfig"
-
-    def _reset(self) -> None:
-        self._kept = {side: Kept(self.config.rows) for side in self.sides}
-
-    def _update(self, side: Side, seen: Seen) -> None:
-        self._kept[side].add(seen.index, seen.features)
-
-    def _rows(self, table: Table) -> tuple[Tensor, Tensor]:
-        """The real rows and the generated ones, of all ranks."""
-        return self._kept["real"].rows(table), self._kept["fake"].rows(table)
-
-
 class SlicedConfig(settings.Config):
     """How the sliced distance is measured."""
 
@@ -74,7 +58,7 @@ class SlicedConfig(settings.Config):
     seed: int = Field(0, ge=0, lt=2**62, description="key of the directions")
 
 
-class SlicedWasserstein(_KeepsBoth):
+class SlicedWasserstein(KeepsBoth):
     """Sliced Wasserstein distance (Bonneel et al. 2015) over random directions θ of unit length: (E_θ W_p^p)^{1/p},
     where W_p is the distance of the two sides projected on θ, which sorting gives.
 
@@ -125,7 +109,7 @@ class ExactConfig(settings.Config):
     )
 
 
-class ExactWasserstein(_KeepsBoth):
+class ExactWasserstein(KeepsBoth):
     """The p-Wasserstein distance W_p between the two sets of rows, their Euclidean distance being the cost: a linear
     programme, solved exactly by POT's network simplex (Bonneel et al. 2011).
 

@@ -14,7 +14,6 @@ from simulacra.errors import UserError
 from simulacra.metrics import kernel
 from simulacra.metrics.kernel import (
     KID,
-    Drawn,
     KIDConfig,
     MMDTest,
     MMDTestConfig,
@@ -26,7 +25,6 @@ from simulacra.metrics.kernel import (
     squared_distances,
 )
 from simulacra.metrics.measure import Seen
-from simulacra.play import Table
 from tests.checks.ranks import on_ranks
 
 
@@ -182,52 +180,6 @@ def test_where_the_distributions_are_one_the_standard_error_is_not_too_small():
 def test_kid_needs_three_rows():
     with pytest.raises(UserError, match="kid needs at least 3 rows: the generated side has 2"):
         kid(drawn(9, 2), drawn(2, 2))
-
-
-# Rows drawn at random
-
-
-def kept(index, limit, batch=1000, table=None, seed=0, draw=0):
-    sample = Drawn(limit, seed, draw)
-    for part in index.split(batch):
-        sample.add(part, part[:, None].double())
-    return sample.rows(table or Table())[:, 0].long().tolist()
-
-
-@given(st.permutations(range(12)), st.integers(1, 12), st.integers(1, 14))
-def test_the_sample_does_not_depend_on_order_or_batches(order, batch, limit):
-    found = kept(torch.tensor(order), limit, batch)
-    assert found == kept(torch.arange(12), limit)
-    assert found == sorted(found)
-    assert len(set(found)) == min(limit, 12)
-
-
-def test_the_sample_is_thinned_while_rows_come(monkeypatch):
-    monkeypatch.setattr(kernel, "BLOCK", 0)
-    sample = Drawn(10, 0, 0)
-    for part in torch.arange(500).split(5):
-        sample.add(part, part[:, None].double())
-        assert sum(map(len, sample._rows)) <= 12.5
-    assert sample.rows(Table())[:, 0].long().tolist() == kept(torch.arange(500), 10, batch=500)
-
-
-def test_the_sample_is_one_of_all_ranks_rows():
-    parts = [torch.arange(0, 7), torch.arange(7, 7), torch.arange(7, 30)]
-    for found in on_ranks(3, lambda table: kept(parts[table.rank], 8, table=table)):
-        assert found == kept(torch.arange(30), 8)
-
-
-def test_every_row_is_drawn_as_often_and_the_sides_are_drawn_apart():
-    """10 of 30 rows under 600 seeds: 200 times each, give or take 11.5."""
-    samples = [kept(torch.arange(30), 10, seed=seed) for seed in range(600)]
-    counts = np.bincount(np.concatenate(samples), minlength=30)
-    assert np.abs(counts - 200).max() < 4 * 11.5
-    assert kept(torch.arange(30), 10, draw=1) != samples[0]
-
-
-def test_two_rows_with_one_number_are_refused():
-    with pytest.raises(ValueError, match="one number"):
-        kept(torch.tensor([0, 1, 1]), 5)
 
 
 # The two-sample test
