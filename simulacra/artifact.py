@@ -23,9 +23,9 @@ from torch import Tensor, nn
 
 from simulacra import images
 from simulacra.card import card, with_scores
-from simulacra.checkpoint import sync_folder, write_durably
 from simulacra.config import Config
 from simulacra.data.spec import Spec
+from simulacra.disk import replace, sync_folder, write_durably
 from simulacra.errors import MachineError, UserError
 from simulacra.models.base import Model
 from simulacra.models.registry import model_class, package_version, provider
@@ -193,9 +193,7 @@ def list_scores(folder: Path, scores: Mapping[str, Any]) -> None:
     path = folder / CARD
     try:
         text = path.read_text("utf-8", errors="replace") if path.exists() else ""
-        beside = folder / f".{CARD}.partial"
-        write_durably(beside, with_scores(text, scores).encode(errors="replace"))
-        beside.replace(path)
+        replace(path, with_scores(text, scores).encode(errors="replace"))
     except OSError as error:
         raise MachineError(f"cannot write {path}: {error.strerror or error}") from error
 

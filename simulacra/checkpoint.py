@@ -7,7 +7,6 @@ it later, and then the hash tells.
 
 import hashlib
 import json
-import os
 import re
 import shutil
 from collections.abc import Callable, Mapping
@@ -19,6 +18,7 @@ from safetensors import SafetensorError
 from safetensors.torch import load, save
 from torch import Tensor
 
+from simulacra.disk import sync_folder, write_durably
 from simulacra.distributed import average_buffers
 from simulacra.errors import MachineError, UserError
 from simulacra.game import Game, Player, Table
@@ -109,24 +109,6 @@ def write(folder: Path, step: int, tensors: Mapping[str, Tensor], facts: Mapping
     for old in listed(folder)[:-keep]:
         shutil.rmtree(old)
     return place
-
-
-def write_durably(path: Path, content: bytes) -> None:
-    """Write a file and wait until it is on the disk."""
-    with path.open("wb") as file:
-        file.write(content)
-        file.flush()
-        os.fsync(file.fileno())
-
-
-def sync_folder(folder: Path) -> None:
-    """Make a rename inside `folder` durable, where the system allows a folder to be opened for that."""
-    if os.name == "posix":
-        handle = os.open(folder, os.O_RDONLY)
-        try:
-            os.fsync(handle)
-        finally:
-            os.close(handle)
 
 
 def listed(folder: Path) -> list[Path]:

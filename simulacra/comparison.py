@@ -14,7 +14,7 @@ from typing import Any
 import torch
 from torch import Tensor
 
-from simulacra import __version__, images
+from simulacra import __version__, disk, images
 from simulacra.capabilities import Samples, Truncates
 from simulacra.case import Bench
 from simulacra.data import Spec
@@ -71,9 +71,7 @@ def compare(
     page = _page(entries, seed, _truncations(entries, features, where, shown) if truncation else {})
     try:
         out.parent.mkdir(parents=True, exist_ok=True)
-        beside = out.with_name(f".{out.name}.partial")
-        beside.write_text(page, "utf-8")
-        beside.replace(out)
+        disk.replace(out, page.encode())
     except OSError as error:
         raise MachineError(f"cannot write {out}: {error.strerror or error}") from error
 

@@ -13,6 +13,7 @@ from PIL import Image
 from torch import Tensor
 
 from simulacra.data.spec import Spec
+from simulacra.disk import replace
 from simulacra.errors import MachineError, UserError
 
 WIDEST = 900  # pixels to which small images are enlarged at most
@@ -145,7 +146,7 @@ def write_grid(samples: Tensor, path: str | Path, columns: int) -> None:
     place = Path(path).expanduser()
     try:
         place.parent.mkdir(parents=True, exist_ok=True)
-        _replace(place, _encoded(grid(to_uint8(samples), columns)))
+        replace(place, _encoded(grid(to_uint8(samples), columns)))
     except OSError as error:
         raise MachineError(f"cannot write {place}: {error.strerror or error}") from error
 
@@ -165,7 +166,7 @@ def _writer(place: Path, folder: bool) -> Writer:
 
 
 def _write_png(samples: Tensor, place: Path, spec: Spec, labels: Tensor | None) -> None:
-    _replace(place, png(samples, spec, labels))
+    replace(place, png(samples, spec, labels))
 
 
 def _write_folder(samples: Tensor, place: Path, spec: Spec, labels: Tensor | None) -> None:
@@ -174,9 +175,9 @@ def _write_folder(samples: Tensor, place: Path, spec: Spec, labels: Tensor | Non
     _check_channels(spec.channels)
     place.mkdir(exist_ok=True)
     for k, pixels in enumerate(to_uint8(samples).cpu().numpy().transpose(0, 2, 3, 1)):
-        _replace(place / f"{k:05d}.png", _encoded(_picture(pixels)))
+        replace(place / f"{k:05d}.png", _encoded(_picture(pixels)))
     if labels is not None:
-        _replace(place / "labels.csv", _table(labels, spec))
+        replace(place / "labels.csv", _table(labels, spec))
 
 
 def _table(labels: Tensor, spec: Spec) -> bytes:
@@ -200,19 +201,9 @@ def _write_npz(samples: Tensor, place: Path, spec: Spec, labels: Tensor | None) 
             arrays["class_names"] = np.array(spec.classes)
     file = io.BytesIO()
     np.savez_compressed(file, allow_pickle=False, **arrays)
-    _replace(place, file.getvalue())
+    replace(place, file.getvalue())
 
 
 def _check_channels(channels: int) -> None:
     if channels not in MODES:
         raise UserError(f"images of {channels} channels are neither grey nor RGB: write an .npz file instead")
-
-
-def _replace(place: Path, content: bytes) -> None:
-    """Write a file beside its place, then let it take the place."""
-    beside = place.with_name(f".{place.name}.partial")
-    try:
-        beside.write_bytes(content)
-        beside.replace(place)
-    finally:
-        beside.unlink(missing_ok=True)

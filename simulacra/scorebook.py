@@ -8,6 +8,7 @@ from math import floor, log10
 from pathlib import Path
 from typing import Any
 
+from simulacra.disk import replace
 from simulacra.errors import MachineError, UserError
 
 FORMAT = 1
@@ -57,9 +58,7 @@ class ScoreBook:
         try:
             with self._locked():
                 content = {"format": FORMAT, "evaluations": change(self.read())}
-                beside = self.path.with_name(f".{NAME}.partial")
-                beside.write_text(json.dumps(content, indent=1) + "\n", "utf-8")
-                beside.replace(self.path)
+                replace(self.path, json.dumps(content, indent=1).encode() + b"\n")
         except OSError as error:
             raise MachineError(f"cannot write {self.path}: {error.strerror or error}") from error
 

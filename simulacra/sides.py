@@ -18,20 +18,17 @@ from simulacra.subjects import Subject, View
 
 ROLES = ("reference", "samples", "train", "test", "validation")
 DRAWN = 10_000  # samples drawn from a model unless another number is asked for
-
-
-EMPTY = np.empty(0, np.int64)
+NONE = np.empty(0, np.int64)
 
 
 @dataclass(frozen=True, kw_only=True)
 class Rows:
     """Rows of a side: those of `source` at `index` (ascending), with their `number` in the side; or, without a
-    source, the samples `number` of the model. `seed` is the key of samples, or of
-    the order of numbers."""
+    source, the samples `number` of the model. `seed` is the key of the samples, or of the order of the numbers."""
 
     number: NDArray[np.int64]
     source: Source | None = None
-    index: NDArray[np.int64] = field(default_factory=lambda: EMPTY)
+    index: NDArray[np.int64] = field(default_factory=lambda: NONE)
     seed: int = 0
 
     def __len__(self) -> int:

@@ -17,7 +17,7 @@ ROOT = Path(__file__).parents[1]
 PACKAGE = ROOT / "simulacra"
 
 # Modules by name below `simulacra.`; `*` stands for anything.
-LEAVES = ("errors", "buffers", "randomness", "ema", "config", "precision", "timeline", "capabilities")
+LEAVES = ("errors", "buffers", "randomness", "ema", "config", "precision", "timeline", "capabilities", "disk")
 KERNEL = ("game", "play", "rules")
 PARTS = ("networks*", "costs*", "penalties*", "game", "rules", "data.spec")
 MAY_IMPORT = {
@@ -28,7 +28,7 @@ MAY_IMPORT = {
     "play": (*KERNEL, *LEAVES),
     "rules": (*KERNEL, *LEAVES),
     "optimizers": LEAVES,
-    "data*": ("data*", "errors", "randomness"),
+    "data*": ("data*", "errors", "randomness", "disk"),
     "features*": ("features*", "networks*", "data*", "play", "optimizers", "", *LEAVES),
     "metrics*": ("metrics*", "features*", "networks*", "data*", "play", "protocol", *LEAVES),
     "models*": ("models*", *PARTS, *LEAVES),

@@ -172,7 +172,7 @@ def test_a_failed_write_leaves_the_former_file(tmp_path, monkeypatch):
             file.write(content[:10])
         raise OSError(28, "No space left on device")
 
-    monkeypatch.setattr("pathlib.Path.write_bytes", full)
+    monkeypatch.setattr("simulacra.disk.write_durably", full)
     with pytest.raises(MachineError, match="No space left"):
         images.write(-noise(GREY), tmp_path / "x.png", GREY)
     assert (tmp_path / "x.png").read_bytes() == before

@@ -13,6 +13,7 @@ from PIL import Image
 from simulacra.data.request import Request
 from simulacra.data.source import Source
 from simulacra.data.tensors import ImageArray, image_source
+from simulacra.disk import cache_folder
 from simulacra.errors import UserError
 
 DIGITS = tuple("0123456789")
@@ -79,16 +80,12 @@ def _local(name: str) -> Path | None:
     return Path(root, name) if root and Path(root, name).is_dir() else None
 
 
-def _cache() -> Path:
-    return Path(os.environ.get("SIMULACRA_CACHE") or Path.home() / ".cache" / "simulacra")
-
-
 def _torchvision(kind: str, folder: Path | None, split: str) -> Any:
     """A data set of torchvision's, from a folder in its layout or downloaded into the cache, hashes checked."""
     from torchvision import datasets
 
     try:
-        return getattr(datasets, kind)(str(folder or _cache()), train=split == "train", download=folder is None)
+        return getattr(datasets, kind)(str(folder or cache_folder()), train=split == "train", download=folder is None)
     except (OSError, RuntimeError) as error:
         if folder:
             raise UserError(
@@ -103,7 +100,7 @@ def _open_idx(request: Request, kind: str, classes: tuple[str, ...]) -> Source:
     folder = _local(name)
     if folder is None:
         _torchvision(kind, None, request.split)
-        folder = _cache()
+        folder = cache_folder()
     stem = "train" if request.split == "train" else "t10k"
     places = (folder, folder / kind / "raw")
     images = _read_idx(_first(places, f"{stem}-images-idx3-ubyte"))

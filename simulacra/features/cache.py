@@ -11,8 +11,9 @@ from numpy.typing import NDArray
 from torch import Tensor
 
 from simulacra.data.source import Source, digest, rows_bytes
+from simulacra.disk import cache_folder, replace
 from simulacra.features.extractor import Extractor, Said
-from simulacra.features.files import cache_folder, pack, replace, unpack
+from simulacra.features.files import pack, unpack
 from simulacra.play import Table
 
 log = logging.getLogger("simulacra.features")

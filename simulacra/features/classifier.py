@@ -15,9 +15,10 @@ from simulacra import __version__
 from simulacra.buffers import evaluating
 from simulacra.config import Config
 from simulacra.data.spec import Spec
+from simulacra.disk import replace
 from simulacra.errors import MachineError, UserError
 from simulacra.features.extractor import Extractor, Said
-from simulacra.features.files import pack, replace, unpack
+from simulacra.features.files import pack, unpack
 from simulacra.features.resizing import Resizer
 from simulacra.precision import full_precision
 

@@ -1,9 +1,7 @@
-"""Tensors with facts beside them in one safetensors file, and files written whole or not at all."""
+"""Tensors with facts beside them in one safetensors file."""
 
 import json
-import os
 from collections.abc import Mapping
-from pathlib import Path
 from typing import Any
 
 import torch
@@ -36,22 +34,3 @@ def unpack(content: bytes) -> tuple[dict[str, Tensor], dict[str, Any] | None]:
     if facts is not None and not isinstance(facts, dict):
         raise ValueError(f"its facts are {type(facts).__name__}, not an object")
     return tensors, facts
-
-
-def replace(path: Path, content: bytes) -> None:
-    """Make `path` hold `content`: written beside it, waited for until it is on the disk, and then renamed, so that
-    `path` is never half a file. Raises OSError."""
-    beside = path.with_name(f".{path.name}.{os.getpid()}.partial")
-    try:
-        with beside.open("wb") as file:
-            file.write(content)
-            file.flush()
-            os.fsync(file.fileno())
-        beside.replace(path)
-    finally:
-        beside.unlink(missing_ok=True)
-
-
-def cache_folder(name: str) -> Path:
-    """`$SIMULACRA_CACHE/name`, `~/.cache/simulacra/name` where that is not set; it need not exist."""
-    return Path(os.environ.get("SIMULACRA_CACHE") or Path.home() / ".cache" / "simulacra", name)

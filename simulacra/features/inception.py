@@ -18,10 +18,10 @@ from torch import Tensor, nn
 
 from simulacra.buffers import evaluating
 from simulacra.data.spec import Spec
+from simulacra.disk import cache_folder
 from simulacra.errors import MachineError, UserError
 from simulacra.features.classifier import channels_last, with_channels
 from simulacra.features.extractor import Extractor, Said
-from simulacra.features.files import cache_folder
 from simulacra.features.resizing import RESIZERS, Resizer
 from simulacra.precision import full_precision
 
