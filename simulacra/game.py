@@ -66,7 +66,7 @@ class Move:
     `forward(batch, at)` returned, computed once (`cost[name](shared, at)`).
 
     `times`: repetitions, each on the next batch with new noise. `every`: play one in so many times, with the cost
-    times `gain` (default `every`), as lazy regularisers do.
+    times `gain` (default `every`), as lazy regularisers do. `when`: play only while it holds of the game's state.
     """
 
     name: str
@@ -76,6 +76,7 @@ class Move:
     times: int = 1
     every: int = 1
     gain: float | None = None
+    when: Callable[[Mapping[str, Tensor]], bool] = lambda state: True
 
     def __post_init__(self) -> None:
         if self.times < 1 or self.every < 1:
@@ -125,7 +126,8 @@ class Round:
 
     def play(self, turn: Turn, count: int) -> dict[str, float]:
         """Play the moves that are due the `count`-th time the round comes up; the terms by name."""
-        due = [(number, move) for number, move in enumerate(self.moves) if count % move.every == 0]
+        moves = enumerate(self.moves)
+        due = [(n, move) for n, move in moves if count % move.every == 0 and move.when(turn.game.state)]
         if not due:
             return {}
         play = Play(due, turn)

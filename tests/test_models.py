@@ -13,7 +13,9 @@ from simulacra.data.spec import Spec
 from simulacra.errors import UserError
 from simulacra.game import Clock, Table, Turn
 from simulacra.models.base import in_batches
-from simulacra.models.gan import GAN, Adversary, GANConfig, Penalties, discriminator, unroll
+from simulacra.models.adversary import Adversary, Penalties, leading, unroll
+from simulacra.models.discriminator import DiscriminatorConfig, discriminator
+from simulacra.models.gan import GAN, GANConfig
 from simulacra.models.vae import VAE, Posterior, VAEConfig
 
 PLANE = Spec(kind="vector", shape=(2,), classes=None)
@@ -256,7 +258,7 @@ def test_images_are_in_range_and_vectors_are_not_squashed():
 def test_the_adversaries_costs_are_the_objective_on_scores():
     torch.manual_seed(0)
     model = GAN(GANConfig(latent=3, width=4), PLANE)
-    critic = discriminator(model.config, PLANE)
+    critic = discriminator(DiscriminatorConfig(width=4), PLANE)
     objective = OBJECTIVES["minimax"]
     adversary = Adversary(model, critic, objective, Penalties(r1=2.0))
     batch, at = told(rows(torch.randn(6, 2)))

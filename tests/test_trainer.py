@@ -15,7 +15,7 @@ import simulacra
 from simulacra import checkpoint
 from simulacra.data import Source, Spec
 from simulacra.errors import MachineError, UserError
-from simulacra.models.gan import Adversary
+from simulacra.models.adversary import Adversary
 from simulacra.models.vae import VAE
 from simulacra.trainer import train
 

@@ -8,7 +8,8 @@ from simulacra import artifact, checkpoint
 from simulacra.data.spec import Spec
 from simulacra.errors import UserError
 from simulacra.game import Game, Player, Table
-from simulacra.models.gan import GAN, GANConfig, discriminator
+from simulacra.models.discriminator import DiscriminatorConfig, discriminator
+from simulacra.models.gan import GAN, GANConfig
 from simulacra.models.vae import VAE, VAEConfig
 from simulacra.warmstart import warm_start
 
@@ -18,7 +19,7 @@ GREY = Spec(kind="image", shape=(1, 8, 8), classes=None)
 def players(width=6, spec=GREY, seed=0):
     torch.manual_seed(seed)
     model = GAN(GANConfig(network="dcgan", width=width, latent=3), spec)
-    critic = discriminator(model.config, spec)
+    critic = discriminator(DiscriminatorConfig(network="dcgan", width=width, norm="batch"), spec)
     listed = [Player(name="discriminator", module=critic), Player(name="generator", module=model, average=0.9)]
     return {player.name: player for player in listed}
 

@@ -9,6 +9,8 @@ from collections.abc import Callable
 
 from torch import Tensor, nn
 
+from simulacra.networks.activations import ACTIVATIONS
+
 Size = tuple[int, int]
 
 
@@ -48,7 +50,7 @@ def _down(inputs: int, outputs: int, fine: Size, coarse: Size, bias: bool) -> nn
 
 class Upsampler(nn.Module):
     """From a vector `[N, inputs]` to an image `[N, C, H, W]`: a linear layer to the coarsest size, then transposed
-    4 × 4 convolutions of stride 2, cropped where a size is odd."""
+    4 × 4 convolutions of stride 2, cropped where a size is odd. `constant`: equally many channels everywhere."""
 
     def __init__(
         self,
@@ -57,19 +59,21 @@ class Upsampler(nn.Module):
         width: int,
         batch_norm: bool = True,
         final: Callable[[], nn.Module] = nn.Tanh,
+        activation: Callable[[], nn.Module] = nn.ReLU,
+        constant: bool = False,
     ) -> None:
         super().__init__()
         self.sizes = pyramid(*shape[1:])[::-1]
-        channels = [_channels(width, level) for level in range(len(self.sizes) - 1, 0, -1)]
+        channels = [_channels(width, 1 if constant else level) for level in range(len(self.sizes) - 1, 0, -1)]
         coarse = self.sizes[0]
         self.start = nn.Sequential(
             nn.Linear(inputs, channels[0] * coarse[0] * coarse[1], bias=not batch_norm),
             nn.Unflatten(1, (channels[0], *coarse)),
             *_norm(channels[0], batch_norm),
-            nn.ReLU(),
+            activation(),
         )
         self.steps = nn.ModuleList(
-            nn.Sequential(_up(a, b, small, large, not batch_norm), *_norm(b, batch_norm), nn.ReLU())
+            nn.Sequential(_up(a, b, small, large, not batch_norm), *_norm(b, batch_norm), activation())
             for a, b, small, large in zip(channels, channels[1:], self.sizes, self.sizes[1:])
         )
         self.steps.append(nn.Sequential(_up(width, shape[0], *self.sizes[-2:], bias=True), final()))
@@ -86,14 +90,21 @@ class Downsampler(nn.Module):
     """From an image `[N, C, H, W]` to `[N, outputs]`: 4 × 4 convolutions of stride 2, leaky ReLU, then a linear layer.
     Batch norm leaves out the layer next to the image."""
 
-    def __init__(self, shape: tuple[int, int, int], outputs: int, width: int, batch_norm: bool = True) -> None:
+    def __init__(
+        self,
+        shape: tuple[int, int, int],
+        outputs: int,
+        width: int,
+        batch_norm: bool = True,
+        activation: Callable[[], nn.Module] = ACTIVATIONS["leaky"],
+    ) -> None:
         super().__init__()
         sizes = pyramid(*shape[1:])
         channels = [shape[0], *(_channels(width, level) for level in range(1, len(sizes)))]
         layers: list[nn.Module] = []
         for level, (a, b, fine, coarse) in enumerate(zip(channels, channels[1:], sizes, sizes[1:])):
             norm = _norm(b, batch_norm and level > 0)
-            layers += [_down(a, b, fine, coarse, bias=not norm), *norm, nn.LeakyReLU(0.2)]
+            layers += [_down(a, b, fine, coarse, bias=not norm), *norm, activation()]
         height, wide = sizes[-1]
         self.layers = nn.Sequential(*layers, nn.Flatten(), nn.Linear(channels[-1] * height * wide, outputs))
 

@@ -5,11 +5,25 @@ from math import prod
 
 from torch import Tensor, nn
 
+from simulacra.networks.activations import Maxout
+from simulacra.precision import full_precision, widen
+
+
+class Exact(nn.Linear):
+    """A linear layer in float32 or better, whatever precision surrounds it."""
+
+    def forward(self, input: Tensor) -> Tensor:
+        """`[..., inputs]` to `[..., outputs]`."""
+        with full_precision(input.device):
+            return super().forward(widen(input))
+
 
 class MLP(nn.Module):
     """`depth` hidden layers of `width` units between flattened inputs of any shape and outputs `[N, *outputs]`.
 
-    `activation` makes each hidden layer's nonlinearity, `final` the output's.
+    `activation` makes each hidden layer's nonlinearity, `final` the output's. `batch_norm`: before each nonlinearity.
+    `maxout`: units that are the largest of so many linear ones, instead of `activation`; 0 for none. `exact`: the first
+    and the last layer in full precision, for points, whose coordinates mean more than bfloat16's three digits.
     """
 
     def __init__(
@@ -20,11 +34,21 @@ class MLP(nn.Module):
         depth: int = 2,
         activation: Callable[[], nn.Module] = nn.ReLU,
         final: Callable[[], nn.Module] = nn.Identity,
+        *,
+        batch_norm: bool = False,
+        maxout: int = 0,
+        exact: bool = False,
     ) -> None:
         super().__init__()
         sizes = [prod(inputs)] + [width] * depth
-        hidden = [layer for a, b in zip(sizes, sizes[1:]) for layer in (nn.Linear(a, b), activation())]
-        self.layers = nn.Sequential(nn.Flatten(), *hidden, nn.Linear(sizes[-1], prod(outputs)), final())
+        ends = Exact if exact else nn.Linear
+        hidden: list[nn.Module] = []
+        for number, (a, b) in enumerate(zip(sizes, sizes[1:])):
+            units = b * (maxout or 1)
+            hidden += [(nn.Linear if number else ends)(a, units, bias=not batch_norm)]
+            hidden += [nn.BatchNorm1d(units)] if batch_norm else []
+            hidden += [Maxout(maxout) if maxout else activation()]
+        self.layers = nn.Sequential(nn.Flatten(), *hidden, ends(sizes[-1], prod(outputs)), final())
         self.outputs = outputs
 
     def forward(self, x: Tensor) -> Tensor:

@@ -1,0 +1,149 @@
+"""The game of a generator and a discriminator that every plain GAN plays: what it can be told, and its rounds."""
+
+import logging
+from collections.abc import Callable, Mapping
+from functools import partial
+from typing import Annotated, Literal
+
+import torch
+from pydantic import AfterValidator, Field
+from torch import Tensor, nn
+
+from simulacra.config import Config
+from simulacra.costs.adversarial import OBJECTIVES
+from simulacra.data.spec import Spec
+from simulacra.errors import UserError, unknown
+from simulacra.game import Game, Move, Player, Round, Stage
+from simulacra.models.adversary import Adversary, Penalties
+from simulacra.models.discriminator import DiscriminatorConfig, discriminator
+from simulacra.models.gan import GAN, GANConfig
+from simulacra.optimizers import Adam, Schedule, schedule
+from simulacra.recipes import Plan
+from simulacra.rules import Rule, consensus, extragradient, half_squared_field, leave
+
+log = logging.getLogger(__name__)
+
+
+def known_objective(name: str) -> str:
+    """`name`. Raises UserError, with the nearest one, where there is no such objective."""
+    if name not in OBJECTIVES:
+        raise unknown("objective", name, OBJECTIVES)
+    return name
+
+
+class TwoPlayerOptions(Config):
+    """What every game of a generator and a discriminator can be told."""
+
+    objective: Annotated[str, AfterValidator(known_objective)] = Field(
+        "non-saturating", description=f"what both descend: {', '.join(OBJECTIVES)}"
+    )
+    prior: Literal["normal", "uniform"] = Field("normal", description="p(z): N(0, 1) or uniform on [-1, 1]")
+    batch: int = Field(64, ge=1, description="images per step")
+    generator: Adam = Adam(lr=2e-4, betas=(0.5, 0.999))
+    discriminator: Adam = Adam(lr=2e-4, betas=(0.5, 0.999))
+    discriminator_steps: int = Field(1, ge=1, description="k, discriminator steps per generator step")
+    generator_steps: int = Field(1, ge=1, description="generator steps in a row")
+    rest_above: float | None = Field(
+        None, gt=0.5, le=1, description="the discriminator rests while it ranks more than this share of pairs rightly"
+    )
+    schedule: Schedule = Field("constant", description="how the learning rates fall over the horizon")
+    average: float | None = Field(0.999, ge=0, lt=1, description="decay of the generator's average; null for none")
+    clip: float = Field(0.0, ge=0, description="bound on the discriminator's weights (WGAN); 0 for none")
+    spectral: bool = Field(False, description="spectral normalisation of the discriminator's layers")
+    gradient_penalty: float = Field(0.0, ge=0, description="weight of the gradient penalty (WGAN-GP); 0 for none")
+    one_sided: bool = Field(False, description="penalise only gradients above 1")
+    dragan: float = Field(0.0, ge=0, description="weight of the penalty around real images (DRAGAN); 0 for none")
+    dragan_spread: float = Field(1.0, gt=0, description="variance of DRAGAN's noise")
+    orthogonal: float = Field(0.0, ge=0, description="weight of orthogonal regularisation of the discriminator")
+    r1: float = Field(0.0, ge=0, description="weight of the R1 penalty on real images; 0 for none")
+    r2: float = Field(0.0, ge=0, description="weight of the R2 penalty on generated images; 0 for none")
+    fade: float = Field(1.0, gt=0, le=1, description="share of r1 and r2 left at the end, approached geometrically")
+    r1_every: int = Field(16, ge=1, description="steps from one R1 or R2 penalty to the next (lazy regularisation)")
+    unrolled: int = Field(0, ge=0, description="K, discriminator steps that the generator looks ahead; 0 for none")
+    unrolled_rate: float = Field(0.1, gt=0, description="learning rate of those steps, plain descent")
+    turns: Literal["alternating", "simultaneous"] = Field("alternating", description="who moves when")
+    rule: Literal["none", "consensus", "extragradient", "half-squared-field"] = Field(
+        "none", description="what simultaneous moves make of their gradients"
+    )
+    consensus: float = Field(10.0, ge=0, description="weight of half the squared field in the rule consensus")
+
+
+def two_players(
+    spec: Spec, options: TwoPlayerOptions, generator: GANConfig, critic_config: DiscriminatorConfig, steps: int
+) -> Plan:
+    """The game of a generator and a discriminator: k steps of D, its lazy penalty if any, one step of G; or both at
+    once, under a rule."""
+    _check(options, critic_config)
+    model, critic = GAN(generator, spec), discriminator(critic_config, spec)
+    rate = schedule(options.schedule)
+    bound = partial(clipped, bound=options.clip) if options.clip else None
+    players = [
+        Player(name="discriminator", module=critic, optimizer=options.discriminator, rate=rate, projection=bound),
+        Player(name="generator", module=model, optimizer=options.generator, rate=rate, average=options.average),
+    ]
+    rounds = _rounds(options, _adversary(options, model, critic))
+    state = {"lead": torch.tensor(0.5)} if options.rest_above else None
+    stage = Stage(name="train", game=Game(players, rounds, state=state), steps=steps)
+    return Plan(model=model, stages=[stage], batch=options.batch, options=options)
+
+
+def _rounds(options: TwoPlayerOptions, costs: Adversary) -> list[Round]:
+    k, every = options.discriminator_steps, options.r1_every
+    critic, bound = ["discriminator"], options.rest_above or 1.0
+
+    def awake(state: Mapping[str, Tensor]) -> bool:
+        return "lead" not in state or bool(state["lead"] <= bound)
+
+    discriminate = Move(name="discriminate", players=critic, cost=costs.discriminate, times=k, when=awake)
+    penalise = Move(name="penalise", players=critic, cost=costs.penalise, every=every, when=awake)
+    generate = Move(name="generate", players=["generator"], cost=costs.generate, times=options.generator_steps)
+    lazy = [penalise] if options.r1 or options.r2 else []
+    if options.turns == "simultaneous":
+        return [Round(discriminate, *lazy, generate, rule=RULES[options.rule](options))]
+    return [Round(discriminate), *map(Round, lazy), Round(generate)]
+
+
+RULES: dict[str, Callable[[TwoPlayerOptions], Rule]] = {
+    "none": lambda options: leave,
+    "consensus": lambda options: consensus(options.consensus),
+    "extragradient": lambda options: extragradient,
+    "half-squared-field": lambda options: half_squared_field,
+}
+
+
+def _adversary(options: TwoPlayerOptions, model: GAN, critic: nn.Module) -> Adversary:
+    penalties = Penalties(
+        gradient=options.gradient_penalty,
+        one_sided=options.one_sided,
+        dragan=options.dragan,
+        spread=options.dragan_spread,
+        orthogonal=options.orthogonal,
+        r1=options.r1,
+        r2=options.r2,
+        fade=options.fade,
+    )
+    ahead = options.unrolled, options.unrolled_rate
+    return Adversary(model, critic, OBJECTIVES[options.objective], penalties, ahead, options.rest_above is not None)
+
+
+def clipped(module: nn.Module, bound: float) -> None:
+    """Clamp every parameter to ±`bound` (Arjovsky, Chintala & Bottou 2017, Algorithm 1, line 7)."""
+    for parameter in module.parameters():
+        parameter.clamp_(-bound, bound)
+
+
+def _check(options: TwoPlayerOptions, critic: DiscriminatorConfig) -> None:
+    """Refuse what cannot work together, warn of what will not work well; each by name."""
+    if options.clip and options.spectral:
+        raise UserError("clip bounds weights that spectral divides by their norm, so it would do nothing: choose one")
+    if options.turns == "alternating" and options.rule != "none":
+        raise UserError(f"rule {options.rule} is of simultaneous moves: give --turns simultaneous too")
+    if options.turns == "simultaneous" and max(options.discriminator_steps, options.generator_steps) > 1:
+        raise UserError("simultaneous moves are one each: leave discriminator_steps and generator_steps at 1")
+    if options.turns == "simultaneous" and options.rest_above:
+        raise UserError("simultaneous moves are made by both: leave out rest_above, or alternate")
+    held = options.clip or options.spectral or options.gradient_penalty or options.dragan or options.r1 or options.r2
+    if options.objective == "wasserstein" and not held:
+        log.warning("wasserstein wants a constrained critic: --clip 0.01, --gradient-penalty 10 or --spectral true")
+    if critic.norm == "batch" and (options.gradient_penalty or options.dragan):
+        log.warning("a gradient penalty is of single rows, batch norm mixes them: --discriminator-norm none suits it")
