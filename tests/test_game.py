@@ -155,6 +155,108 @@ def test_adam_makes_room_for_the_extra_steps_of_lazy_rounds(rounds, correction):
     assert group["betas"] == pytest.approx((0.5**correction, 0.99**correction), rel=1e-12)
 
 
+# Moves on a condition
+
+
+def conditional(optimizer, **move):
+    """A game of a player `p` who descends w where the state `on` is not 0, and of `q` who always does; the calls of p's
+    cost."""
+    p, q, calls = Number(1.0), Number(1.0), []
+    moves = [
+        Move(
+            name="m",
+            players=["p"],
+            cost=lambda rows, at: calls.append(at.clock.step) or {"c": p.w},
+            when=lambda state: bool(state["on"]),
+            **move,
+        ),
+        Move(name="n", players=["q"], cost=lambda rows, at: {"c": q.w}),
+    ]
+    players = [Player(name=n, module=m, optimizer=optimizer) for n, m in (("p", p), ("q", q))]
+    return Game(players, [Round(move) for move in moves], state={"on": torch.zeros(())}), p, calls
+
+
+def test_a_move_whose_condition_does_not_hold_touches_nothing_and_says_nothing():
+    game, module, calls = conditional(Adam(lr=0.1))
+    terms = play(game, steps=3)
+    assert terms.keys() == {"n/c", "q/gradient"}
+    assert close(module.w, 1.0)
+    assert not game.optimizers["p"].state
+    assert not calls
+
+
+def test_a_resting_player_keeps_its_optimisers_memory_and_goes_on_from_it():
+    """With momentum ½ and rate 0.1 on w from 1: w = 0.9 with memory 1 before the rest; after it memory ½ + 1."""
+    game, module, _ = conditional(SGD(lr=0.1, momentum=0.5))
+    for on, value, memory in ((1.0, 0.9, 1.0), (0.0, 0.9, 1.0), (0.0, 0.9, 1.0), (1.0, 0.75, 1.5)):
+        game.state["on"] = torch.tensor(on)
+        terms = play(game)
+        assert close(module.w, value)
+        assert close(game.optimizers["p"].state[module.w]["momentum_buffer"], memory)
+        assert ("m/c" in terms) == bool(on)
+
+
+def test_a_lazy_move_is_played_where_it_is_due_and_its_condition_holds():
+    game, _, calls = conditional(SGD(), every=3)
+    for step in range(8):
+        game.state["on"] = torch.tensor(float(step > 1))
+        play(game, first=step)
+    assert calls == [3, 6]
+
+
+def test_a_round_plays_those_of_its_moves_whose_condition_holds():
+    """Of 3w and 100w only the first is descended."""
+    module = Number(1.0)
+    moves = [
+        Move(name="a", players=["p"], cost=lambda rows, at: {"c": 3 * module.w}, when=lambda state: True),
+        Move(name="b", players=["p"], cost=lambda rows, at: {"c": 100 * module.w}, when=lambda state: False),
+    ]
+    game = Game([Player(name="p", module=module, optimizer=SGD(lr=0.1))], [Round(*moves)])
+    assert play(game) == {"a/c": 3.0, "p/gradient": 3.0}
+    assert close(module.w, 0.7)
+
+
+def test_a_condition_sees_the_state_that_earlier_rounds_and_repetitions_wrote():
+    """From 0, `a` counts up each step and `b` plays where the count is odd, also in the step that made it so; `c`
+    repeats up to five times and stops itself once it has written 2."""
+    module, seen = Number(0.0), []
+
+    def counting(name, state):
+        def cost(rows, at):
+            seen.append((name, at.clock.step))
+            if state:
+                at.write(state, at.state(state) + 1)
+            return {"c": module.w}
+
+        return cost
+
+    moves = [
+        Move(name="a", players=["p"], cost=counting("a", "n")),
+        Move(name="b", players=["p"], cost=counting("b", None), when=lambda state: bool(state["n"] % 2 == 1)),
+        Move(name="c", players=["p"], cost=counting("c", "k"), times=5, when=lambda state: bool(state["k"] < 2)),
+    ]
+    state = {"n": torch.tensor(0.0), "k": torch.tensor(0.0)}
+    game = Game([Player(name="p", module=module, optimizer=SGD())], [Round(move) for move in moves], state=state)
+    play(game, steps=3)
+    assert seen == [("a", 0), ("b", 0), ("c", 0), ("c", 0), ("a", 1), ("a", 2), ("b", 2)]
+
+
+def test_moves_of_one_round_see_the_state_before_it_in_their_conditions():
+    module = Number(0.0)
+
+    def cost(rows, at):
+        at.write("on", torch.ones(()))
+        return {"c": module.w}
+
+    moves = [
+        Move(name="a", players=["p"], cost=cost),
+        Move(name="b", players=["p"], cost=lambda rows, at: {"c": module.w}, when=lambda state: bool(state["on"])),
+    ]
+    game = Game([Player(name="p", module=module, optimizer=SGD())], [Round(*moves)], state={"on": torch.zeros(())})
+    assert "b/c" not in play(game)
+    assert "b/c" in play(game, first=1)
+
+
 # Simultaneous and alternating
 
 

@@ -12,11 +12,16 @@ from simulacra.data.batch import Batch
 from simulacra.data.spec import Spec
 from simulacra.errors import UserError
 from simulacra.game import Clock, Table, Turn
-from simulacra.models.base import in_batches
 from simulacra.models.adversary import Adversary, Penalties, leading, unroll
+from simulacra.models.base import in_batches
 from simulacra.models.discriminator import DiscriminatorConfig, discriminator
 from simulacra.models.gan import GAN, GANConfig
 from simulacra.models.vae import VAE, Posterior, VAEConfig
+from simulacra.networks.activations import Maxout
+from simulacra.networks.dcgan import Upsampler, initialise
+from simulacra.networks.mlp import MLP, Exact
+from simulacra.networks.residual import ResidualDiscriminator, ResidualGenerator
+from simulacra.networks.spectral import stored_norms
 
 PLANE = Spec(kind="vector", shape=(2,), classes=None)
 GREY = Spec(kind="image", shape=(1, 8, 8), classes=None)
@@ -33,9 +38,17 @@ class Stateless:
     state, per_sample = {}, frozenset()
 
 
-def told(batch, step=0):
+class Leading:
+    """What an `At` asks of a game in which the discriminator leads by 0.7."""
+
+    def __init__(self):
+        self.state, self.per_sample = {"lead": torch.tensor(0.7)}, frozenset()
+
+
+def told(batch, step=0, progress=0.0):
     """The batch with what a cost is told beside it."""
-    (found,) = Turn(Stateless(), batch, Clock(step=step), (step,), Table()).parts(0)  # type: ignore[arg-type]
+    clock = Clock(step=step, progress=progress)
+    (found,) = Turn(Stateless(), batch, clock, (step,), Table()).parts(0)  # type: ignore[arg-type]
     return found[:2]
 
 
@@ -391,3 +404,218 @@ def test_unrolling_a_linear_critic_by_hand(steps):
     assert score(real)[0].item() == pytest.approx(2 * (0.7 - steps * 0.1 * (0.5 - 2.0)))
     assert gradient.item() == pytest.approx(-0.7 + steps * 0.1 * (2 * 0.5 - 2.0))
     assert critic.weight.item() == pytest.approx(0.7)
+
+
+# What generators and discriminators are made of
+
+
+def kinds(network):
+    """The layers of a network without parts, by the names of their classes."""
+    return [type(m).__name__ for m in network.modules() if not [*m.children()]]
+
+
+LEAKY = ["Linear", "LeakyReLU"]
+UP = ["Linear", "Unflatten", "BatchNorm2d", "ReLU", "Conv2d", "BatchNorm2d", "ReLU", "ConvTranspose2d", "Tanh"]
+
+
+def plain():
+    """The generator of perceptrons as it was before it had options."""
+    return MLP((3,), GREY.shape, 4, 2, lambda: nn.LeakyReLU(0.2), nn.Tanh)
+
+
+def strided():
+    """That of convolutions."""
+    network = Upsampler(3, GREY.image_shape, 4, True, nn.Tanh, nn.ReLU)
+    initialise(network)
+    return network
+
+
+@pytest.mark.parametrize(
+    ("network", "former", "layers"),
+    [
+        ("mlp", plain, ["Flatten", *LEAKY, *LEAKY, "Linear", "Tanh"]),
+        ("dcgan", strided, UP),
+        ("residual", lambda: ResidualGenerator(3, GREY.image_shape, 4, nn.Tanh), None),
+    ],
+)
+def test_a_generator_of_default_options_is_the_one_without_them(network, former, layers):
+    torch.manual_seed(0)
+    made = GAN(GANConfig(network=network, width=4, latent=3), GREY).generator
+    torch.manual_seed(0)
+    expected = former()
+    z = torch.randn(5, 3)
+    assert kinds(made) == kinds(expected)
+    assert layers in (None, kinds(made))
+    assert torch.equal(made(z), expected(z))
+
+
+@pytest.mark.parametrize(
+    ("options", "layers"),
+    [
+        ({"norm": "batch"}, ["Flatten", *["Linear", "BatchNorm1d", "LeakyReLU"] * 2, "Linear", "Tanh"]),
+        ({"activation": "relu"}, ["Flatten", *["Linear", "ReLU"] * 2, "Linear", "Tanh"]),
+        ({"network": "dcgan", "norm": "none"}, [kind for kind in UP if kind != "BatchNorm2d"]),
+        ({"network": "dcgan", "activation": "tanh"}, [kind.replace("ReLU", "Tanh") for kind in UP]),
+        ({"network": "dcgan", "norm": "batch", "activation": "relu"}, UP),
+    ],
+)
+def test_a_generator_has_the_norm_and_the_nonlinearity_asked_for(options, layers):
+    assert kinds(GAN(GANConfig(width=4, latent=3, **options), GREY).generator) == layers
+
+
+def test_a_generator_has_equal_channels_where_asked_for():
+    made = GAN(GANConfig(network="dcgan", width=2, latent=3, constant=True), COLOUR).generator
+    assert {m.num_features for m in made.modules() if isinstance(m, nn.BatchNorm2d)} == {2}
+
+
+@pytest.mark.parametrize(("spec", "exact"), [(PLANE, 2), (GREY, 0)])
+def test_the_ends_of_perceptrons_are_exact_for_points(spec, exact):
+    players = GAN(GANConfig(width=4, latent=3), spec), discriminator(DiscriminatorConfig(width=4), spec)
+    for player in players:
+        assert sum(isinstance(m, Exact) for m in player.modules()) == exact
+
+
+@pytest.mark.parametrize(
+    ("options", "layers"),
+    [
+        ({}, ["Flatten", *LEAKY, *LEAKY, "Linear", "Identity"]),
+        ({"depth": 1, "maxout": 3}, ["Flatten", "Linear", "Maxout", "Linear", "Identity"]),
+        ({"depth": 1, "activation": "tanh"}, ["Flatten", "Linear", "Tanh", "Linear", "Identity"]),
+        ({"network": "dcgan"}, ["Conv2d", "LeakyReLU", "Conv2d", "LeakyReLU", "Flatten", "Linear"]),
+        (
+            {"network": "dcgan", "norm": "batch", "activation": "tanh"},
+            ["Conv2d", "Tanh", "Conv2d", "BatchNorm2d", "Tanh", "Flatten", "Linear"],
+        ),
+    ],
+)
+def test_a_discriminator_has_the_layers_asked_for(options, layers):
+    network = discriminator(DiscriminatorConfig(width=4, **options), GREY)
+    assert kinds(network) == layers
+    assert [m.pieces for m in network.modules() if isinstance(m, Maxout)] == [3] * ("maxout" in options)
+    assert network(torch.randn(5, *GREY.shape)).shape == (5, 1)
+
+
+def test_a_residual_discriminator_has_the_width_it_is_told():
+    network = discriminator(DiscriminatorConfig(network="residual", width=6), COLOUR)
+    assert isinstance(network, ResidualDiscriminator)
+    assert {m.out_channels for m in network.modules() if isinstance(m, nn.Conv2d)} == {6}
+    assert network(torch.randn(2, *COLOUR.shape)).shape == (2, 1)
+
+
+@pytest.mark.parametrize("options", [{"maxout": 2}, {"network": "dcgan", "norm": "batch"}, {"network": "residual"}])
+def test_every_layer_of_a_discriminator_is_spectrally_normalised_where_asked_for(options):
+    bare = discriminator(DiscriminatorConfig(width=4, **options), GREY)
+    network = discriminator(DiscriminatorConfig(width=4, spectral=True, **options), GREY)
+    layers = [name for name, m in bare.named_modules() if isinstance(m, nn.Conv2d | nn.Linear)]
+    assert list(stored_norms(network)) == layers
+    assert not stored_norms(bare)
+
+
+@pytest.mark.parametrize(
+    ("options", "words"),
+    [
+        ({"network": "residual", "norm": "none"}, "leave out norm"),
+        ({"network": "residual", "activation": "tanh"}, "leave out norm and activation"),
+        ({"network": "residual", "activation": "leaky"}, "leave out norm and activation"),
+        ({"network": "residual", "constant": True}, "constant is of dcgan's channels, the network is residual"),
+        ({"network": "mlp", "constant": True}, "constant is of dcgan's channels, the network is mlp"),
+    ],
+)
+def test_an_option_that_a_generator_would_ignore_is_refused(options, words):
+    with pytest.raises(UserError, match=words) as refusal:
+        GAN(GANConfig(width=4, latent=3, **options), GREY)
+    assert "\n" not in str(refusal.value)
+
+
+def test_what_residual_blocks_have_anyway_can_be_asked_for():
+    asked, expected = {"norm": "batch", "activation": "relu"}, {}
+    made = [GAN(GANConfig(network="residual", width=4, latent=3, **options), GREY) for options in (asked, expected)]
+    assert kinds(made[0].generator) == kinds(made[1].generator)
+
+
+@pytest.mark.parametrize(
+    ("options", "words"),
+    [
+        ({"network": "dcgan", "maxout": 2}, "maxout units are the mlp's, the network is dcgan"),
+        ({"network": "residual", "maxout": 2}, "maxout units are the mlp's, the network is residual"),
+        ({"network": "mlp", "norm": "batch"}, "batch norm is of dcgan's discriminator, the network is mlp"),
+        ({"network": "residual", "norm": "batch"}, "batch norm is of dcgan's discriminator, the network is residual"),
+        ({"network": "residual", "activation": "tanh"}, "leave out activation"),
+    ],
+)
+def test_an_option_that_a_discriminator_would_ignore_is_refused(options, words):
+    with pytest.raises(UserError, match=words) as refusal:
+        discriminator(DiscriminatorConfig(width=4, **options), GREY)
+    assert "\n" not in str(refusal.value)
+
+
+# Penalties that fade
+
+
+@pytest.mark.parametrize(("progress", "r1", "r2"), [(0.0, 18.0, 9.0), (0.5, 9.0, 4.5), (1.0, 4.5, 2.25)])
+def test_r1_and_r2_fade_geometrically(progress, r1, r2):
+    """D(x) = 3x₁ has ‖∇D‖² = 9: R1 of weight 4 is 4/2·9 = 18 and R2 of weight 2 is 9, times ¼ to the progress: 1, ½,
+    ¼."""
+    critic = nn.Linear(2, 1, bias=False)
+    with torch.no_grad():
+        critic.weight.copy_(torch.tensor([[3.0, 0.0]]))
+    model = GAN(GANConfig(latent=3, width=4), PLANE)
+    adversary = Adversary(model, critic, OBJECTIVES["minimax"], Penalties(r1=4.0, r2=2.0, fade=0.25))
+    terms = adversary.penalise(*told(rows(torch.randn(6, 2)), progress=progress))
+    assert terms["r1"].tolist() == pytest.approx([r1] * 6)
+    assert terms["r2"].tolist() == pytest.approx([r2] * 6)
+
+
+def test_penalties_do_not_fade_unless_told_to():
+    critic = nn.Linear(2, 1)
+    model = GAN(GANConfig(latent=3, width=4), PLANE)
+    adversary = Adversary(model, critic, OBJECTIVES["minimax"], Penalties(r1=4.0))
+    early, late = (adversary.penalise(*told(rows(torch.zeros(2, 2)), progress=t))["r1"] for t in (0.0, 1.0))
+    assert torch.equal(early, late)
+    assert early.tolist() == pytest.approx([2 * critic.weight.square().sum().item()] * 2)
+
+
+# The discriminator's lead
+
+
+@pytest.mark.parametrize(
+    ("real", "fake", "lead"),
+    [
+        ([1.0, 2.0, 3.0, 4.0], [0.0, 2.0, 5.0, 1.0], 0.5125),  # right, a tie, wrong, right: 0.9·½ + 0.1·2.5/4
+        ([1.0, 2.0], [0.0, 1.0], 0.55),  # 0.9·½ + 0.1
+        ([0.0, 1.0], [1.0, 2.0], 0.45),  # 0.9·½
+        ([7.0, 7.0], [7.0, 7.0], 0.5),  # ties are half: it knows nothing
+        ([0.0, 0.0, 0.0], [-1e-30, 1e30, -1e30], 0.5 * 0.9 + 0.1 * 2 / 3),  # how far apart does not matter
+    ],
+)
+def test_the_lead_is_the_moving_share_of_pairs_that_are_ranked_rightly(real, fake, lead):
+    fake = torch.tensor(fake)[:, None].requires_grad_()
+    found = leading(torch.tensor(0.5), torch.tensor(real)[:, None], fake)
+    assert found.item() == pytest.approx(lead)
+    assert found.shape == ()
+    assert not found.requires_grad
+
+
+@pytest.mark.parametrize("unrolled", [(0, 0.0), (2, 1.0)])
+def test_a_watched_generator_writes_how_the_present_discriminator_leads(unrolled):
+    """D(x) = −x₁ ranks the real rows, at 1, below all G(z), at −1: 0.9·0.7 + 0. Two steps of rate 1 ahead, under the
+    costs D(G(z)) − D(x) = −2w, it would be D(x) = 3x₁ and rank them rightly; what it will know does not count."""
+    critic, model = nn.Linear(2, 1, bias=False), GAN(GANConfig(latent=3, width=4), PLANE)
+    with torch.no_grad():
+        critic.weight.copy_(torch.tensor([[-1.0, 0.0]]))
+        model.generator.layers[-2].weight.zero_()
+        model.generator.layers[-2].bias.copy_(torch.tensor([-1.0, 0.0]))
+    adversary = Adversary(model, critic, OBJECTIVES["wasserstein"], Penalties(), unrolled, watched=True)
+    turn = Turn(Leading(), rows(torch.tensor([[1.0, 0.0]] * 4)), Clock(), (0,), Table())  # type: ignore[arg-type]
+    ((batch, at, _),) = turn.parts(0)
+    adversary.generate(batch, at)
+    turn.commit()
+    assert turn.game.state["lead"].item() == pytest.approx(0.63)
+    assert at.watched["lead"].item() == pytest.approx(0.63)
+
+
+def test_a_generator_that_nobody_watches_writes_nothing():
+    critic, model = nn.Linear(2, 1), GAN(GANConfig(latent=3, width=4), PLANE)
+    batch, at = told(rows(torch.randn(4, 2)))
+    Adversary(model, critic, OBJECTIVES["minimax"], Penalties()).generate(batch, at)
+    assert not at.watched

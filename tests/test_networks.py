@@ -6,10 +6,12 @@ from hypothesis import example, given, settings
 from hypothesis import strategies as st
 from torch import nn
 
+from simulacra.networks.activations import ACTIVATIONS, Maxout
 from simulacra.networks.dcgan import Downsampler, Upsampler, initialise, pyramid
-from simulacra.networks.mlp import MLP
+from simulacra.networks.mlp import MLP, Exact
 from simulacra.networks.residual import DownBlock, ResidualDiscriminator, ResidualGenerator, UpBlock
 from simulacra.networks.spectral import spectral_norms, spectrally_normalised, stored_norms
+from simulacra.penalties.gradient import r1
 
 SIZES = st.integers(4, 70)
 
@@ -113,6 +115,185 @@ def test_a_perceptron_has_its_nonlinearities_between_layers_and_its_final_one_at
     network = MLP((2,), (3,), 5, 2, nn.Tanh, nn.Sigmoid)
     kinds = [type(layer).__name__ for layer in network.layers]
     assert kinds == ["Flatten", "Linear", "Tanh", "Linear", "Tanh", "Linear", "Sigmoid"]
+
+
+# Maxout (Goodfellow et al. 2013)
+
+
+@pytest.mark.parametrize(("pieces", "largest"), [(1, [1, 5, 2, 4, 3, -9]), (2, [4, 5, 2]), (3, [3, 5]), (6, [5])])
+def test_a_maxout_unit_is_the_largest_of_pieces_that_are_n_apart(pieces, largest):
+    """Of 1 5 2 4 3 −9: in two pieces (1, 4), (5, 3), (2, −9); in three (1, 2, 3), (5, 4, −9)."""
+    x = torch.tensor([[1.0, 5.0, 2.0, 4.0, 3.0, -9.0]])
+    both = Maxout(pieces)(torch.cat([x, -x]))
+    assert both[0].tolist() == largest
+    assert torch.equal(both[1], -x.view(pieces, -1).min(0).values)
+    assert Maxout(pieces)(x[:0]).shape == (0, len(largest))
+
+
+def test_the_gradient_goes_to_the_largest_piece_and_can_be_differentiated_again():
+    """Of 1 5 2 4 3 −9 in three pieces 3 and 5 are passed on, y = 3³ + 5³: dy is 27 and 75; ∇(27² + 75²) = 36·3³, 36·5³
+    at these two."""
+    x = torch.tensor([[1.0, 5.0, 2.0, 4.0, 3.0, -9.0]], requires_grad=True)
+    (gradient,) = torch.autograd.grad((Maxout(3)(x) ** 3).sum(), x, create_graph=True)
+    assert gradient.tolist() == [[0, 75, 0, 0, 27, 0]]
+    (second,) = torch.autograd.grad(gradient.square().sum(), x)
+    assert second.tolist() == [[0, 4500, 0, 0, 972, 0]]
+
+
+def test_r1_of_a_maxout_critic_by_hand():
+    """D(x) = v max(w₁x, w₂x): at x = 1, w = (2, −3), v = 5 the slope is 10 and γ/2·100 is 50; its derivatives are
+    v²w₁ = 50 for w₁, none for w₂, vw₁² = 20 for v."""
+    critic = MLP((1,), (1,), 1, 1, maxout=2)
+    _, hidden, _, last, _ = critic.layers
+    with torch.no_grad():
+        hidden.weight.copy_(torch.tensor([[2.0], [-3.0]]))
+        last.weight.fill_(5.0)
+        for layer in (hidden, last):
+            layer.bias.zero_()
+    penalty = r1(critic, torch.ones(1, 1), 1.0)
+    penalty.sum().backward()
+    assert penalty.tolist() == [50.0]
+    assert hidden.weight.grad.tolist() == [[50.0], [0.0]]
+    assert last.weight.grad.tolist() == [[20.0]]
+
+
+# Perceptrons with batch norm, maxout, exact ends
+
+
+def test_a_perceptrons_batch_norm_is_before_the_nonlinearity_of_layers_without_bias():
+    network = MLP((2,), (3,), 5, 2, nn.Tanh, batch_norm=True)
+    kinds = [type(layer).__name__ for layer in network.layers]
+    assert kinds == ["Flatten", *["Linear", "BatchNorm1d", "Tanh"] * 2, "Linear", "Identity"]
+    assert [layer.bias is None for layer in network.layers if isinstance(layer, nn.Linear)] == [True, True, False]
+
+
+def test_batch_norm_before_a_relu_by_hand():
+    """1 and 3 have mean 2 and deviation 1: they become −1 and 1, then 0 and 1, and 2y + ½ gives ½ and 2½. Norm after
+    the ReLU would give −1½ and 2½."""
+    network = MLP((1,), (1,), 1, 1, batch_norm=True)
+    with torch.no_grad():
+        network.layers[1].weight.fill_(1.0)
+        network.layers[-2].weight.fill_(2.0)
+        network.layers[-2].bias.fill_(0.5)
+    assert torch.allclose(network(torch.tensor([[1.0], [3.0]])), torch.tensor([[0.5], [2.5]]), atol=1e-4)
+
+
+@pytest.mark.parametrize("batch_norm", [False, True])
+def test_a_perceptron_of_maxout_units_has_so_many_linear_ones_each_and_no_activation(batch_norm):
+    network = MLP((2,), (3,), 5, 2, nn.Tanh, maxout=4, batch_norm=batch_norm)
+    linear = [layer for layer in network.layers if isinstance(layer, nn.Linear)]
+    assert [(layer.in_features, layer.out_features) for layer in linear] == [(2, 20), (5, 20), (5, 3)]
+    assert [m.num_features for m in network.layers if isinstance(m, nn.BatchNorm1d)] == [20, 20] * batch_norm
+    assert [m.pieces for m in network.layers if isinstance(m, Maxout)] == [4, 4]
+    assert not any(isinstance(layer, nn.Tanh) for layer in network.layers)
+    x = torch.randn(6, 2)
+    if not batch_norm:
+        pieces = (linear[0](x)).view(6, 4, 5)
+        assert torch.equal(network.layers[:3](x), pieces.amax(1))
+
+
+def bfloat16():
+    return torch.autocast("cpu", torch.bfloat16)
+
+
+def identity(**options):
+    """x as a perceptron of one unit, for positive x."""
+    network = MLP((1,), (1,), 1, **options)
+    for name, parameter in network.named_parameters():
+        nn.init.constant_(parameter, float(name.endswith("weight")))
+    return network
+
+
+def test_coordinates_that_bfloat16_would_round_away_are_kept_by_exact_ends_alone():
+    """1 + 2⁻¹² lies between 1 and the next number of bfloat16, 1 + 2⁻⁷."""
+    x = torch.tensor([[1.0], [1 + 2**-12]])
+    with bfloat16():
+        kept, lost = identity(depth=1, exact=True)(x), identity(depth=1)(x)
+    assert torch.equal(kept, x)
+    assert kept.dtype == torch.float32
+    assert torch.equal(lost.float(), torch.ones(2, 1))
+    assert lost.dtype == torch.bfloat16
+
+
+@pytest.mark.parametrize("maxout", [0, 3])
+def test_exact_ends_compute_in_float32_what_is_between_them_does_not(maxout):
+    torch.manual_seed(0)
+    network = MLP((2,), (3,), 16, 3, maxout=maxout, exact=True)
+    layers = [layer for layer in network.layers if isinstance(layer, nn.Linear)]
+    assert [isinstance(layer, Exact) for layer in layers] == [True, False, False, True]
+    fed, told = [], []
+    for layer in layers:
+        layer.register_forward_hook(lambda module, inputs, output: fed.append(inputs[0]) or told.append(output))
+    x = 100 + torch.rand(5, 2)
+    with bfloat16():
+        out = network(x)
+    assert [y.dtype for y in told] == [torch.float32, torch.bfloat16, torch.bfloat16, torch.float32]
+    assert torch.equal(told[0], torch.nn.functional.linear(x, layers[0].weight, layers[0].bias))
+    last = torch.nn.functional.linear(fed[3].float(), layers[3].weight, layers[3].bias)
+    assert torch.equal(out, last)
+    assert out.dtype == torch.float32
+
+
+def test_a_perceptron_of_one_exact_layer_is_the_same_with_autocast_and_without_gradients_included():
+    torch.manual_seed(0)
+    network = MLP((2,), (1,), 8, 1, ACTIVATIONS["leaky"], exact=True)
+    x = 100 + torch.rand(5, 2)
+    with bfloat16():
+        within = network(x)
+    gradients = torch.autograd.grad(within.square().sum(), [*network.parameters()])
+    without = network(x)
+    expected = torch.autograd.grad(without.square().sum(), [*network.parameters()])
+    assert torch.equal(within, without)
+    assert all(torch.equal(a, b) for a, b in zip(gradients, expected, strict=True))
+
+
+def test_exact_layers_keep_float64():
+    network = MLP((1,), (1,), 3, exact=True).double()
+    assert network(torch.ones(2, 1, dtype=torch.float64)).dtype == torch.float64
+
+
+# DCGAN with other nonlinearities and equal channels
+
+
+def test_the_nonlinearity_of_dcgan_is_the_one_asked_for_everywhere():
+    up = Upsampler(5, (1, 32, 32), 4, final=nn.Identity, activation=nn.Tanh)
+    down = Downsampler((1, 32, 32), 1, 4, activation=nn.Tanh)
+    for network in (up, down):
+        kinds = [type(m).__name__ for m in network.modules() if isinstance(m, nn.Tanh | nn.ReLU | nn.LeakyReLU)]
+        assert kinds == ["Tanh"] * 3
+
+
+def test_tanh_networks_without_biases_are_odd_functions():
+    """f(−x) = −f(x), which leaky or plain ReLU is not."""
+    torch.manual_seed(0)
+    up, down = Upsampler(5, (3, 18, 11), 4, False, activation=nn.Tanh), Downsampler((3, 18, 11), 1, 4, False, nn.Tanh)
+    for network, shape in ((up, (5,)), (down, (3, 18, 11))):
+        for name, parameter in network.double().named_parameters():
+            if name.endswith("bias"):
+                nn.init.zeros_(parameter)
+        x = torch.randn(2, *shape, dtype=torch.float64)
+        assert torch.allclose(network(-x), -network(x), atol=1e-12)
+        assert network(x).abs().max() > 1e-3
+
+
+@pytest.mark.parametrize(
+    ("constant", "first", "channels"),
+    [(False, 16, [(16, 8), (8, 4), (4, 3)]), (True, 4, [(4, 4), (4, 4), (4, 3)])],
+)
+def test_channels_are_equal_everywhere_or_doubled_at_each_halving(constant, first, channels):
+    up = Upsampler(5, (3, 32, 32), 4, constant=constant)
+    layers = [m for m in up.modules() if isinstance(m, nn.ConvTranspose2d)]
+    assert next(m for m in up.modules() if isinstance(m, nn.Unflatten)).unflattened_size == (first, 4, 4)
+    assert [(layer.in_channels, layer.out_channels) for layer in layers] == channels
+    norms = [m.num_features for m in up.modules() if isinstance(m, nn.BatchNorm2d)]
+    assert norms == [first, *(b for _, b in channels[:-1])]
+
+
+@given(height=SIZES, width=SIZES)
+@example(4, 4)
+@settings(max_examples=8, deadline=None)
+def test_equal_channels_go_to_every_size(height, width):
+    assert Upsampler(5, (3, height, width), 2, constant=True)(torch.randn(2, 5)).shape == (2, 3, height, width)
 
 
 # Residual blocks (Miyato et al. 2018)

@@ -170,6 +170,81 @@ def test_a_gan_plays_its_rounds_and_its_players_rates(sources):
     assert len(built("gan", source).stages[0].game.rounds) == 2
 
 
+def test_several_generator_steps_are_repetitions_of_its_round(sources):
+    game = built("gan", sources("ring"), generator_steps="3", discriminator_steps="2").stages[0].game
+    assert [(round_.names, round_.times) for round_ in game.rounds] == [(["discriminate"], 2), (["generate"], 3)]
+    assert game.batches_per_step == 1 + 1 + 2
+
+
+def test_fade_is_what_is_left_of_r1_and_r2_at_the_end(sources):
+    """The discriminator has moved alike in both games when it pays."""
+    feed, paid = Feed(sources("ring"), seed=0, batch=6), []
+    for options in ({}, {"fade": "0.25"}):
+        game = built("gan", sources("ring"), r1="1.0", r2="2.0", r1_every="1", **options).stages[0].game
+        paid.append(game.step(feed.at, Clock(progress=1.0)))
+    whole, faded = paid
+    for name in ("penalise/r1", "penalise/r2"):
+        assert whole[name] > 0
+        assert faded[name] == pytest.approx(0.25 * whole[name])
+
+
+def moved(game, feed, step):
+    """The terms of one step, and the names of the players whose weights or optimiser state it changed."""
+    first = step * game.batches_per_step
+
+    def look(name):
+        memory = [value for state in game.optimizers[name].state.values() for value in state.values()]
+        return [tensor.detach().clone() for tensor in (*game.players[name].parameters, *memory)]
+
+    before = {name: look(name) for name in game.players}
+    terms = game.step(lambda k: feed.at(first + k), Clock(step=step))
+    after = {name: look(name) for name in game.players}
+    same = {n: len(before[n]) == len(after[n]) and all(map(torch.equal, before[n], after[n])) for n in before}
+    return terms, {name for name in same if not same[name]}
+
+
+def blind(game):
+    """Let the discriminator score every row alike, so that each pair is a tie."""
+    torch.nn.init.zeros_(game.players["discriminator"].module.layers[-2].weight)
+
+
+def test_a_discriminator_rests_while_its_lead_is_above_the_bound_and_moves_again_below(sources):
+    """From 0.71, of a discriminator that knows nothing: 0.9·0.71 + 0.05 = 0.689, then 0.6701, then 0.65309 and with it
+    below 0.66."""
+    source = sources("ring")
+    plan = built("gan", source, rest_above="0.66", r1="1.0", r1_every="1", discriminator_steps="2")
+    game, feed = plan.stages[0].game, Feed(source, seed=0, batch=plan.batch)
+    assert game.state["lead"] == 0.5
+    blind(game)
+    game.state["lead"] = torch.tensor(0.71)
+    for step, lead in enumerate((0.689, 0.6701, 0.65309)):
+        terms, players = moved(game, feed, step)
+        assert players == {"generator"}
+        assert terms.keys() == {"generate/fool", "generate/lead", "generator/gradient"}
+        assert terms["generate/lead"] == pytest.approx(lead)
+        assert game.state["lead"].item() == pytest.approx(lead)
+    terms, players = moved(game, feed, 3)
+    assert players == {"generator", "discriminator"}
+    assert {"discriminate/real", "penalise/r1", "generate/fool"} <= terms.keys()
+
+
+def test_a_discriminator_rests_in_exactly_the_steps_that_begin_above_the_bound(sources):
+    source = sources("ring")
+    rates = {"discriminator.lr": "0.01", "generator.lr": "0.1"}
+    plan = built("gan", source, rest_above="0.55", batch="16", width="16", **rates)
+    game, feed = plan.stages[0].game, Feed(source, seed=0, batch=plan.batch)
+    found = [(bool(game.state["lead"] <= 0.55), "discriminator" in moved(game, feed, step)[1]) for step in range(30)]
+    assert all(below == moves for below, moves in found)
+    assert {moves for _, moves in found} == {True, False}
+    assert (False, True) in zip([moves for _, moves in found], [moves for _, moves in found[1:]])
+
+
+def test_nobody_watches_a_discriminator_that_never_rests(sources):
+    plan = built("gan", sources("ring"))
+    assert not plan.stages[0].game.state
+    assert "generate/lead" not in played(plan, sources("ring"))
+
+
 def test_an_unknown_recipe_is_refused_with_the_nearest_name():
     with pytest.raises(UserError, match="unknown recipe 'dcgam': did you mean 'dcgan'"):
         find("dcgan"[:-1] + "m")
@@ -210,6 +285,10 @@ def test_recipes_of_other_packages_are_found_by_entry_point(monkeypatch):
         ({"clip": 0.01, "spectral": True}, "choose one"),
         ({"rule": "consensus"}, "simultaneous"),
         ({"turns": "simultaneous", "discriminator_steps": 5}, "discriminator_steps"),
+        ({"turns": "simultaneous", "generator_steps": 2}, "generator_steps"),
+        ({"turns": "simultaneous", "rest_above": 0.8}, "leave out rest_above"),
+        ({"rest_above": 0.5}, "'rest_above' should be greater than 0.5"),
+        ({"fade": 0.0}, "'fade' should be greater than 0"),
         ({"objective": "wassertein"}, "did you mean 'wasserstein'"),
     ],
 )
@@ -224,7 +303,13 @@ def test_constraints_and_turns_that_cannot_go_together_are_refused(options, word
     [
         ({"objective": "wasserstein"}, "constrained critic"),
         ({"gradient_penalty": 10.0}, "batch norm"),
+        ({"dragan": 10.0}, "batch norm"),
+        ({"r1": 1.0}, "batch norm"),
+        ({"r2": 1.0}, "batch norm"),
+        ({"r1": 1.0, "r2": 1.0, "discriminator_norm": "none"}, ""),
         ({"gradient_penalty": 10.0, "discriminator_norm": "none", "objective": "wasserstein"}, ""),
+        ({"r1": 1.0, "discriminator_norm": "none", "objective": "wasserstein"}, ""),
+        ({}, ""),
     ],
 )
 def test_what_will_not_work_well_is_warned_of(options, words, caplog):
@@ -232,6 +317,13 @@ def test_what_will_not_work_well_is_warned_of(options, words, caplog):
     kind.build(Spec(kind="image", shape=(1, 8, 8), classes=None), 100, kind.options().with_overrides(options, "dcgan"))
     assert words in caplog.text
     assert bool(words) == bool(caplog.text)
+
+
+def test_equal_channels_of_a_generator_without_channels_are_refused():
+    kind = find("dcgan")
+    options = kind.options().with_overrides({"generator_network": "mlp", "constant": True}, "dcgan")
+    with pytest.raises(UserError, match="constant is of the channels of convolutions"):
+        kind.build(Spec(kind="image", shape=(1, 8, 8), classes=None), 100, options)
 
 
 def test_clipping_bounds_the_discriminator_alone(tmp_path):

@@ -69,7 +69,8 @@ class Adversary:
         score = unroll(self.discriminator, self._cost, batch.x, x, steps, rate) if steps else self._scores
         fake = score(x)
         if self.watched:
-            lead = leading(at.state("lead"), self._scores(batch.x), fake)
+            present = self._scores(x) if steps else fake
+            lead = leading(at.state("lead"), self._scores(batch.x), present)
             at.write("lead", lead)
             at.watch("lead", lead)
         return self.objective.generator(fake, score(batch.x) if self.objective.paired else None)

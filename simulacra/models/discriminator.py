@@ -7,6 +7,7 @@ from torch import nn
 
 from simulacra.config import Config
 from simulacra.data.spec import Spec
+from simulacra.errors import UserError
 from simulacra.networks.activations import ACTIVATIONS, Activation
 from simulacra.networks.dcgan import Downsampler, initialise
 from simulacra.networks.mlp import MLP
@@ -31,9 +32,20 @@ class DiscriminatorConfig(Config):
 
 
 def discriminator(config: DiscriminatorConfig, spec: Spec) -> nn.Module:
-    """The network of `config` that scores rows of `spec`: `[N, 1]`."""
+    """The network of `config` that scores rows of `spec`: `[N, 1]`. Raises UserError for an option that it would
+    ignore."""
+    _check(config)
     network = _network(config, spec)
     return spectrally_normalised(network) if config.spectral else network
+
+
+def _check(config: DiscriminatorConfig) -> None:
+    if config.maxout and config.network != "mlp":
+        raise UserError(f"maxout units are the mlp's, the network is {config.network}: leave out maxout")
+    if config.norm == "batch" and config.network != "dcgan":
+        raise UserError(f"batch norm is of dcgan's discriminator, the network is {config.network}: leave out norm")
+    if config.activation == "tanh" and config.network == "residual":
+        raise UserError("residual blocks have relu: leave out activation")
 
 
 def _network(config: DiscriminatorConfig, spec: Spec) -> nn.Module:

@@ -14,6 +14,7 @@ from simulacra import randomness
 from simulacra.buffers import evaluating
 from simulacra.config import Config
 from simulacra.data.spec import Spec
+from simulacra.errors import UserError
 from simulacra.game import At
 from simulacra.models.base import Model, in_batches
 from simulacra.networks.activations import ACTIVATIONS, Activation
@@ -91,6 +92,12 @@ class GAN(Model):
 
 
 def _generator(config: GANConfig, spec: Spec) -> nn.Module:
+    """The network of `config`. Raises UserError for an option that it would ignore."""
+    own = config.norm != "none" and config.activation in (None, "relu")
+    if config.network == "residual" and not own:
+        raise UserError("residual blocks have batch norm and relu: leave out norm and activation, or choose dcgan")
+    if config.network != "dcgan" and config.constant:
+        raise UserError(f"constant is of dcgan's channels, the network is {config.network}: leave it out")
     final = nn.Tanh if spec.kind == "image" else nn.Identity
     if config.network == "mlp":
         activation = ACTIVATIONS[config.activation or "leaky"]

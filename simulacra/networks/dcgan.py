@@ -87,7 +87,8 @@ class Upsampler(nn.Module):
 
 
 class Downsampler(nn.Module):
-    """From an image `[N, C, H, W]` to `[N, outputs]`: 4 × 4 convolutions of stride 2, leaky ReLU, then a linear layer.
+    """From an image `[N, C, H, W]` to `[N, outputs]`: 4 × 4 convolutions of stride 2, each followed by
+    `activation`, then a linear layer.
     Batch norm leaves out the layer next to the image."""
 
     def __init__(

@@ -142,8 +142,8 @@ def _check(options: TwoPlayerOptions, critic: DiscriminatorConfig) -> None:
         raise UserError("simultaneous moves are one each: leave discriminator_steps and generator_steps at 1")
     if options.turns == "simultaneous" and options.rest_above:
         raise UserError("simultaneous moves are made by both: leave out rest_above, or alternate")
-    held = options.clip or options.spectral or options.gradient_penalty or options.dragan or options.r1 or options.r2
-    if options.objective == "wasserstein" and not held:
+    penalised = options.gradient_penalty or options.dragan or options.r1 or options.r2
+    if options.objective == "wasserstein" and not (penalised or options.clip or options.spectral):
         log.warning("wasserstein wants a constrained critic: --clip 0.01, --gradient-penalty 10 or --spectral true")
-    if critic.norm == "batch" and (options.gradient_penalty or options.dragan):
+    if critic.norm == "batch" and penalised:
         log.warning("a gradient penalty is of single rows, batch norm mixes them: --discriminator-norm none suits it")

@@ -2,6 +2,7 @@
 
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass
+from typing import Any
 
 import torch
 
@@ -52,6 +53,9 @@ def recipe(name: str, data: str = "digits", per_sample: bool = True, **options: 
     )
 
 
+RESTLESS: dict[str, Any] = {"discriminator.lr": "0.01", "generator.lr": "0.1"}
+"""Rates at which a discriminator that rests above 0.56 does so from the third step and moves again from the sixth."""
+
 CASES = [
     Case(name="expectation-maximisation", data="digits", build=toys.expectation_maximisation, batch=400),
     Case(name="persistent-chain", data="digits", build=toys.persistent_chain),
@@ -73,7 +77,13 @@ CASES = [
     recipe("gan", "ring", width="16", latent="3", objective="f-kl", turns="simultaneous", rule="extragradient"),
     recipe("gan", "ring", width="16", latent="3", unrolled="2", per_sample=False),
     recipe("gan", "ring", per_sample=False, width="16", latent="3", objective="hinge", spectral="true"),
+    recipe("gan", "ring", width="16", latent="3", maxout="3", generator_norm="batch", per_sample=False),
+    recipe("gan", "ring", width="16", latent="3", r1="1.0", r2="0.5", fade="0.1", r1_every="2"),
+    recipe("gan", "ring", width="16", latent="3", rest_above="0.56", r1="1.0", r1_every="2", **RESTLESS),
+    recipe("gan", "ring", width="16", latent="3", generator_steps="2", discriminator_steps="3"),
     recipe("dcgan", width="4", latent="5", r1="0.5", r1_every="3", per_sample=False),
+    recipe("dcgan", width="4", latent="5", activation="tanh", constant="true", per_sample=False),
+    recipe("dcgan", width="4", latent="5", generator_network="mlp", per_sample=False),
     recipe("dcgan", width="4", latent="5", objective="hinge", spectral="true", orthogonal="1e-4", per_sample=False),
     recipe("sngan", width="4", latent="5", per_sample=False),
     recipe("ebgan", "ring", network="mlp", width="16", latent="3", code="4", margin="1", per_sample=False),

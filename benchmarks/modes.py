@@ -1,0 +1,124 @@
+"""Modes of the ring and the grid: six ways of training on PacGAN's data, networks and counting.
+
+    SIMULACRA_DATA=... python -m benchmarks.modes [--out runs] [--jobs 2] [--only recommended ...] [--plan] [--show]
+
+Protocol (Lin et al. 2018, PacGAN, section 4.1, after Srivastava et al. 2017): 100 000 points, z two-dimensional and
+normal, a generator of 4 hidden layers of 400 units with batch norm and ReLU, a discriminator of 3 hidden layers of 200
+maxout units of 5 pieces, batches of 100; among 2 500 samples one within 3σ of a centre (Euclidean) is of high quality,
+and a mode is there if one of high quality is nearest to it. Here: 25 000 generator steps, the average of the
+generator's weights at the last one, and Adam at 10⁻⁴ with β₁ = 0.8 as in PacGAN's code except where a row says more.
+
+"""
+
+import statistics
+from pathlib import Path
+from typing import Any
+
+import torch
+
+import simulacra
+from benchmarks.tables import Row, Table, arguments, chosen, curve, markdown, plan, write
+from simulacra.data.worlds.points import GRID, RING
+from simulacra.metrics.modes import hits_of_points
+
+STEPS, SAMPLES = 25_000, 2_500
+NETWORKS = {
+    "latent": "2",
+    "width": "400",
+    "depth": "4",
+    "activation": "relu",
+    "generator_norm": "batch",
+    "discriminator_width": "200",
+    "discriminator_depth": "3",
+    "maxout": "5",
+    "batch": "100",
+}
+BETAS = {"generator.betas": "0.8,0.999", "discriminator.betas": "0.8,0.999"}
+RATES = {"generator.lr": "1e-4", "discriminator.lr": "1e-4"}
+PACGAN = NETWORKS | BETAS | RATES
+RECOMMENDED = NETWORKS | {
+    "objective": "relativistic",
+    "r1": "1",
+    "r2": "1",
+    "r1_every": "8",
+    "fade": "1e-4",
+    "generator.lr": "1e-3",
+    "discriminator.lr": "2e-3",
+    "generator.betas": "0.5,0.99",
+    "discriminator.betas": "0.5,0.99",
+    "schedule": "linear",
+}
+METHODS = {
+    "recommended": RECOMMENDED,
+    "vanilla": PACGAN | {"objective": "non-saturating"},
+    "wgan-gp": PACGAN | {"objective": "wasserstein", "gradient_penalty": "10"},
+    "sn-hinge": PACGAN | {"objective": "hinge", "spectral": "true"},
+    "consensus": PACGAN | {"objective": "non-saturating", "turns": "simultaneous", "rule": "consensus"},
+    "unrolled": PACGAN | {"objective": "non-saturating", "unrolled": "5"},
+}
+SEEDS = {"recommended": 10}
+WORLDS = {"ring": RING, "grid": GRID}
+WATCH = {"evaluate": "modes", "evaluate_samples": str(SAMPLES), "evaluate_every": str(STEPS // 10)}
+
+
+def rows() -> list[Row]:
+    """Every method on both worlds, the first seed of all before the second of any."""
+    return [
+        Row(f"{method}-{world}-{seed}", "gan", world, STEPS, options, seed, WATCH)
+        for seed in range(10)
+        for method, options in METHODS.items()
+        for world in WORLDS
+        if seed < SEEDS.get(method, 5)
+    ]
+
+
+def judge(run: Path) -> dict[str, Any]:
+    """Modes, their number, the share of high quality and the curve, of the run's model."""
+    world = WORLDS[run.name.split("-")[-2]]
+    hits = hits_of_points(simulacra.load(run).sample(SAMPLES, seed=0), world)
+    found = torch.bincount(hits.mode[hits.good.bool()], minlength=len(world.centres))
+    seen = [[step, value] for step, value in curve(run, "high_quality")]
+    return {
+        "modes": int((found > 0).sum()),
+        "of": len(world.centres),
+        "high_quality": hits.good.double().mean().item(),
+        "curve": seen,
+    }
+
+
+def spread(values: list[float], digits: int) -> str:
+    """Mean and standard deviation."""
+    deviation = f" ± {statistics.stdev(values):.{digits}f}" if len(values) > 1 else ""
+    return f"{statistics.mean(values):.{digits}f}{deviation}"
+
+
+def lines(table: Table) -> list[list[object]]:
+    """The printed table: a line per method and world."""
+    done = table.done()
+    found = []
+    for world, mixture in WORLDS.items():
+        for method in METHODS:
+            ours = [value for key, value in sorted(done.items()) if key.rsplit("-", 1)[0] == f"{method}-{world}"]
+            if ours:
+                modes = spread([row["modes"] for row in ours], 1)
+                quality = spread([100 * row["high_quality"] for row in ours], 1)
+                seconds = statistics.mean([row["seconds"] for row in ours])
+                found.append(
+                    [world, method, len(ours), f"{modes} of {len(mixture.centres)}", quality, f"{seconds:.0f}"]
+                )
+    return found
+
+
+def main() -> None:
+    given = arguments(__doc__).parse_args()
+    todo, table = chosen(rows(), given.only), Table("modes", rows(), judge)
+    if given.plan:
+        return plan(todo)
+    if not given.show:
+        table.run(given.out / "modes", given.jobs, todo)
+    head = ["data", "method", "seeds", "modes", "% of high quality", "seconds"]
+    write("modes", markdown(head, lines(table)))
+
+
+if __name__ == "__main__":
+    main()

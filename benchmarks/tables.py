@@ -1,0 +1,208 @@
+"""What the scripts of long tables share: rows that are trained once, kept, and written into docs/results.md.
+
+A row is a `simulacra train` command with what it was found to be worth. Finished rows are kept in
+`docs/results/TABLE.json`, so that a script takes up where it stopped, on any machine; a table stands in
+docs/results.md between `<!-- TABLE -->` and `<!-- /TABLE -->`.
+"""
+
+import argparse
+import json
+import os
+import subprocess
+import sys
+import threading
+import time
+from collections.abc import Callable, Iterable, Sequence
+from concurrent.futures import ThreadPoolExecutor
+from dataclasses import dataclass, field
+from pathlib import Path
+from typing import Any
+
+import torch
+from torch.utils._python_dispatch import TorchDispatchMode
+from torch.utils.flop_counter import flop_registry
+
+import simulacra
+from simulacra.data import Feed, open_data
+from simulacra.game import Clock
+from simulacra.game import Table as Place
+from simulacra.precision import autocast, choose_precision
+from simulacra.recipes import find
+from simulacra.session import build
+
+ROOT = Path(__file__).parent.parent
+RESULTS = ROOT / "docs" / "results.md"
+CYCLE = 16  # steps over which lazy penalties are averaged
+
+
+@dataclass(frozen=True)
+class Row:
+    """One training: `simulacra train RECIPE --data DATA --steps STEPS` with the recipe's `options` and those of a
+    `run`, under the name `key`."""
+
+    key: str
+    recipe: str
+    data: str
+    steps: int
+    options: dict[str, str] = field(default_factory=dict)
+    seed: int = 0
+    run: dict[str, str] = field(default_factory=dict)
+
+    @property
+    def words(self) -> list[str]:
+        """The command behind `simulacra`, but for what says where and how loudly."""
+        own = [
+            word for name, value in (self.options | self.run).items() for word in (f"--{name.replace('_', '-')}", value)
+        ]
+        return ["train", self.recipe, "--data", self.data, "--steps", str(self.steps), "--seed", str(self.seed), *own]
+
+
+Judge = Callable[[Path], dict[str, Any]]
+
+
+class Table:
+    """The rows of one table: `judge(run)` says what a finished run is worth, as JSON."""
+
+    def __init__(self, name: str, rows: Sequence[Row], judge: Judge) -> None:
+        self.name, self.rows, self.judge = name, rows, judge
+        self.path = ROOT / "docs" / "results" / f"{name}.json"
+        self.lock = threading.Lock()
+
+    def done(self) -> dict[str, dict[str, Any]]:
+        """Finished rows by key."""
+        return json.loads(self.path.read_text()) if self.path.exists() else {}
+
+    def run(self, folder: Path, jobs: int, rows: Iterable[Row]) -> None:
+        """Train and judge those of `rows` that are not finished, `jobs` at a time, in their order."""
+        missing = [row for row in rows if row.key not in self.done()]
+        with ThreadPoolExecutor(jobs) as pool:
+            list(pool.map(lambda row: self._finish(row, folder / row.key, jobs), missing))
+
+    def _finish(self, row: Row, out: Path, jobs: int) -> None:
+        began = time.monotonic()
+        environment = os.environ | {"OMP_NUM_THREADS": str(max((os.cpu_count() or 1) // jobs, 1))}
+        command = [sys.executable, "-m", "simulacra", *row.words, "--out", str(out), "--quiet"]
+        done = subprocess.run(command, env=environment, capture_output=True, text=True)
+        if done.returncode:
+            print(f"{row.key}: exit {done.returncode}\n{done.stderr[-2000:]}", flush=True)
+            return
+        found = {"command": " ".join(["simulacra", *row.words]), "seconds": round(time.monotonic() - began)}
+        found |= {"jobs": jobs, "version": simulacra.__version__, "torch": torch.__version__} | self.judge(out)
+        with self.lock:
+            self.path.parent.mkdir(exist_ok=True)
+            self.path.write_text(json.dumps(self.done() | {row.key: found}, indent=1) + "\n")
+        print(f"{row.key}: {found['seconds']} s", flush=True)
+
+
+def write(name: str, text: str) -> None:
+    """Put `text` between the marks of `name` in docs/results.md, and print it."""
+    page, (start, end) = RESULTS.read_text(), (f"<!-- {name} -->", f"<!-- /{name} -->")
+    before, rest = page.split(start)
+    RESULTS.write_text(f"{before}{start}\n{text.strip()}\n{end}{rest.split(end)[1]}")
+    print(text)
+
+
+def markdown(head: Sequence[str], rows: Iterable[Sequence[object]]) -> str:
+    """A table."""
+    lines = [head, ["---"] * len(head), *rows]
+    return "\n".join("| " + " | ".join(map(str, line)) + " |" for line in lines)
+
+
+def curve(run: Path, score: str) -> list[tuple[int, float]]:
+    """A score as it was logged while training: (step, value)."""
+    lines = [json.loads(line) for line in (run / "log.jsonl").read_text().splitlines()]
+    return [(line["step"], line[f"score/{score}"]) for line in lines if f"score/{score}" in line]
+
+
+@dataclass(frozen=True)
+class Cost:
+    """What one step of a game takes, on average over a cycle: floating-point operations, calls of autograd, seconds."""
+
+    flops: float
+    gradients: float
+    seconds: float
+
+
+def cost(row: Row) -> Cost:
+    """Count a cycle of the row's steps on this machine, with as many threads as torch has here."""
+    kind, source = find(row.recipe), open_data(row.data)
+    options = kind.options().with_overrides(row.options, row.recipe)
+    plan = build(kind, source, options, 0, torch.device("cpu"))
+    game, feed = plan.stages[0].game, Feed(source, seed=0, batch=plan.batch, channels_last=source.spec.kind == "image")
+    with _Flops() as counted, _Calls() as calls:
+        seconds = _play(game, feed, CYCLE)
+    flops, number = counted.total / CYCLE, calls.number / CYCLE
+    seconds = _play(game, feed, CYCLE) / CYCLE
+    return Cost(flops, number, seconds)
+
+
+def _play(game: Any, feed: Feed, steps: int) -> float:
+    device = torch.device("cpu")
+    table = Place(precision=autocast(choose_precision("auto", device), device))
+    began = time.perf_counter()
+    for step in range(steps):
+        game.step(lambda k, at=step * game.batches_per_step: feed.at(at + k), Clock(step=step), table)
+    return time.perf_counter() - began
+
+
+class _Flops(TorchDispatchMode):
+    """Inside, adds up the floating-point operations of products and convolutions. (FlopCounterMode follows modules too,
+    and its hooks refuse gradients of gradients.)"""
+
+    total = 0
+
+    def __torch_dispatch__(self, func: Any, types: Any, args: Any = (), kwargs: Any = None) -> Any:
+        found = func(*args, **(kwargs or {}))
+        if (count := flop_registry.get(func._overloadpacket)) is not None:
+            self.total += count(*args, **(kwargs or {}), out_val=found)
+        return found
+
+
+class _Calls:
+    """Inside, counts how often gradients are asked of autograd."""
+
+    def __enter__(self) -> "_Calls":
+        self.number, self.kept = 0, (torch.autograd.backward, torch.autograd.grad)
+        torch.autograd.backward, torch.autograd.grad = map(self._counted, self.kept)  # type: ignore[assignment]
+        return self
+
+    def __exit__(self, *_: object) -> None:
+        torch.autograd.backward, torch.autograd.grad = self.kept  # type: ignore[assignment]
+
+    def _counted(self, function: Callable) -> Callable:
+        def call(*args: Any, **options: Any) -> Any:
+            self.number += 1
+            return function(*args, **options)
+
+        return call
+
+
+def plan(rows: Iterable[Row]) -> None:
+    """Print FLOPs, calls of autograd and hours of each kind of row, before anything is trained."""
+    seen: dict[tuple, Cost] = {}
+    total = 0.0
+    for row in rows:
+        kind = (row.recipe, row.data, *row.options.items())
+        found = seen.get(kind) or cost(row)
+        total += (hours := found.seconds * row.steps / 3600)
+        if kind not in seen:
+            words = f"{found.flops / 1e9:.2f} GFLOP and {found.gradients:.1f} gradients per step"
+            print(f"{row.key}: {words}, {row.steps} steps, {hours:.2f} h", flush=True)
+        seen[kind] = found
+    print(f"all rows: {total:.1f} h of {torch.get_num_threads()} threads")
+
+
+def arguments(description: str | None) -> argparse.ArgumentParser:
+    """What every table's script takes."""
+    parser = argparse.ArgumentParser(description=(description or "").splitlines()[0])
+    parser.add_argument("--out", type=Path, default=Path("runs"), help="folder of the runs")
+    parser.add_argument("--jobs", type=int, default=os.cpu_count() or 1, help="trainings side by side")
+    parser.add_argument("--only", nargs="*", default=[], help="beginnings of the keys of rows to train")
+    parser.add_argument("--plan", action="store_true", help="count FLOPs and hours, and stop")
+    parser.add_argument("--show", action="store_true", help="write the table of what is finished, and stop")
+    return parser
+
+
+def chosen(rows: Sequence[Row], words: Sequence[str]) -> list[Row]:
+    """Those whose keys begin with one of `words`; all without words."""
+    return [row for row in rows if not words or any(row.key.startswith(word) for word in words)]
