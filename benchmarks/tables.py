@@ -83,11 +83,15 @@ class Table:
         environment = os.environ | {"OMP_NUM_THREADS": str(max((os.cpu_count() or 1) // jobs, 1))}
         command = [sys.executable, "-m", "simulacra", *row.words, "--out", str(out), "--quiet"]
         done = subprocess.run(command, env=environment, capture_output=True, text=True)
-        if done.returncode:
+        found = {"command": " ".join(["simulacra", *row.words]), "seconds": round(time.monotonic() - began)}
+        found |= {"jobs": jobs, "version": simulacra.__version__, "torch": torch.__version__}
+        if "training diverges" in done.stderr:
+            found["failed"] = done.stderr.strip().splitlines()[-1]
+        elif done.returncode:
             print(f"{row.key}: exit {done.returncode}\n{done.stderr[-2000:]}", flush=True)
             return
-        found = {"command": " ".join(["simulacra", *row.words]), "seconds": round(time.monotonic() - began)}
-        found |= {"jobs": jobs, "version": simulacra.__version__, "torch": torch.__version__} | self.judge(out)
+        else:
+            found |= self.judge(out)
         with self.lock:
             self.path.parent.mkdir(exist_ok=True)
             self.path.write_text(json.dumps(self.done() | {row.key: found}, indent=1) + "\n")

@@ -1,0 +1,100 @@
+"""How robust objectives are to the architecture: the comparison of WGAN-GP's figure 2, as the lectures show it, on
+MNIST.
+
+    SIMULACRA_DATA=... python -m benchmarks.robustness [--out runs] [--jobs 2] [--plan] [--show]
+
+Rows: DCGAN's networks; a generator without batch norm and with equally many channels everywhere; tanh everywhere in
+both networks; a generator of perceptrons (4 layers of 512 units, ReLU, no batch norm). Columns: DCGAN (non-saturating),
+LSGAN, WGAN with clipped weights (0.01), WGAN-GP (10; its critic has no batch norm). All alike: seed 0, 1 000 generator
+steps, each after one of the discriminator, batches of 64, base width 16, Adam at 2·10⁻⁴ with β = (0.5, 0.999). FID is
+of 10 000 samples against the training images, in the features of `mnist`.
+"""
+
+from pathlib import Path
+from typing import Any
+
+import matplotlib
+import torch
+
+import simulacra
+from benchmarks.tables import ROOT, Row, Table, arguments, chosen, curve, markdown, plan, write
+
+matplotlib.use("Agg")
+import matplotlib.pyplot as plt
+
+STEPS = 1_000
+WATCH = {"evaluate": "fid", "evaluate_features": "mnist", "evaluate_every": str(STEPS)}
+ARCHITECTURES = {
+    "baseline": {},
+    "G without batch norm, constant channels": {"generator_norm": "none", "constant": "true"},
+    "tanh everywhere": {"activation": "tanh"},
+    "perceptrons as G": {"generator_network": "mlp", "generator_norm": "none"},
+}
+OBJECTIVES = {
+    "DCGAN": {"objective": "non-saturating"},
+    "LSGAN": {"objective": "least-squares"},
+    "WGAN (clipping)": {"objective": "wasserstein", "clip": "0.01"},
+    "WGAN-GP": {"objective": "wasserstein", "gradient_penalty": "10", "discriminator_norm": "none"},
+}
+PICTURE = ROOT / "docs" / "images" / "robustness.png"
+
+
+def key(architecture: str, objective: str) -> str:
+    """The row's name, also its folder's."""
+    return "".join(letter if letter.isalnum() else "_" for letter in f"{architecture} {objective}")
+
+
+def rows() -> list[Row]:
+    """All architectures under all objectives."""
+    return [
+        Row(key(architecture, objective), "dcgan", "mnist", STEPS, {"width": "16"} | network | game, 0, WATCH)
+        for architecture, network in ARCHITECTURES.items()
+        for objective, game in OBJECTIVES.items()
+    ]
+
+
+def judge(run: Path) -> dict[str, Any]:
+    """FID at the last step."""
+    return {"fid": curve(run, "fid")[-1][1]}
+
+
+def picture(folder: Path) -> None:
+    """Sixteen samples of every model, as on the slide."""
+    figure, axes = plt.subplots(len(ARCHITECTURES), len(OBJECTIVES), figsize=(8, 8.4))
+    for line, architecture in zip(axes, ARCHITECTURES):
+        for place, objective in zip(line, OBJECTIVES):
+            run = folder / key(architecture, objective)
+            if run.exists():
+                x = simulacra.load(run).sample(16, seed=0)[:, 0].unflatten(0, (4, 4))
+                place.imshow(torch.cat([torch.cat([*part], 1) for part in x]), cmap="gray", vmin=-1, vmax=1)
+            place.set(xticks=[], yticks=[])
+    for place, objective in zip(axes[0], OBJECTIVES):
+        place.set_title(objective, fontsize=9)
+    for place, architecture in zip(axes[:, 0], ARCHITECTURES):
+        place.set_ylabel(architecture, fontsize=7)
+    figure.tight_layout(pad=0.4)
+    figure.savefig(PICTURE, dpi=90)
+
+
+def lines(done: dict[str, dict[str, Any]]) -> list[list[object]]:
+    """FID of every pair."""
+    found = []
+    for architecture in ARCHITECTURES:
+        cells = [done.get(key(architecture, objective), {}) for objective in OBJECTIVES]
+        found.append([architecture, *(f"{c['fid']:.1f}" if "fid" in c else c.get("failed", "-") for c in cells)])
+    return found
+
+
+def main() -> None:
+    given = arguments(__doc__).parse_args()
+    todo, table = chosen(rows(), given.only), Table("robustness", rows(), judge)
+    if given.plan:
+        return plan(todo)
+    if not given.show:
+        table.run(given.out / "robustness", given.jobs, todo)
+        picture(given.out / "robustness")
+    write("robustness", markdown(["FID", *OBJECTIVES], lines(table.done())))
+
+
+if __name__ == "__main__":
+    main()
