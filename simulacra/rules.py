@@ -15,7 +15,7 @@ def leave(play: Play) -> Gradients:
 
 
 def consensus(gamma: float) -> Rule:
-    """Consensus optimisation: v + γ∇½‖v‖² (Mescheder, Nowozin & Geiger 2017, Algorithm 1)."""
+    """Consensus optimisation: v + γ∇½‖v‖² (Mescheder, Nowozin & Geiger 2017, Algorithm 2)."""
 
     def rule(play: Play) -> Gradients:
         v = play.gradients()
@@ -27,12 +27,12 @@ def consensus(gamma: float) -> Rule:
 
 def half_squared_field(play: Play) -> Gradients:
     """∇½‖v‖² alone: descent on the size of the game's vector field v. It finds points where v = 0, equilibria or not
-    (Mescheder, Nowozin & Geiger 2017, §3.1)."""
+    (Mescheder, Nowozin & Geiger 2017, §4.1)."""
     return play.pullback(play.gradients())
 
 
 def extragradient(play: Play) -> Gradients:
-    """Extragradient: the gradients met after one step ahead (Korpelevich 1976; Gidel et al. 2019, eq. 9–10)."""
+    """Extragradient: the gradients met after one step ahead (Korpelevich 1976; Gidel et al. 2019, eqs. 14 and 15)."""
     with play.ahead(play.gradients()):
         return play.gradients()
 

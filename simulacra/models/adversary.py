@@ -125,7 +125,7 @@ def unroll(
     rate: float,
 ) -> Callable[[Tensor], Tensor]:
     """Scores of the critic after `steps` plain descents of rate `rate` on `cost(real scores, fake scores)`, through
-    which gradients flow back into `fake` (Metz et al. 2017, eq. 8–10); the critic itself stays as it is."""
+    which gradients flow back into `fake` (Metz et al. 2017, eqs. 6, 7 and 9); the critic itself stays as it is."""
     parameters = {name: p.detach().requires_grad_() for name, p in critic.named_parameters()}
 
     def score(x: Tensor) -> Tensor:

@@ -37,14 +37,14 @@ class Autoencoder(nn.Module):
 
 
 def error(x: Tensor, reconstruction: Tensor, kind: Literal["norm", "mean"]) -> Tensor:
-    """How badly rows are reconstructed, `[N]`: the norm ‖x − x̂‖ (EBGAN, eq. 4), or the mean of |x − x̂| over entries
+    """How badly rows are reconstructed, `[N]`: the norm ‖x − x̂‖ (EBGAN, §2.3), or the mean of |x − x̂| over entries
     (BEGAN, §3.1, η = 1)."""
     difference = (widen(x) - widen(reconstruction)).flatten(1)
     return difference.norm(dim=1) if kind == "norm" else difference.abs().mean(1)
 
 
 def pulling_away(codes: Tensor) -> Tensor:
-    """Mean squared cosine between the codes `[N, J]` of different rows, a scalar (EBGAN, eq. 5): 0 where all are
+    """Mean squared cosine between the codes `[N, J]` of different rows, a scalar (EBGAN, §2.4): 0 where all are
     orthogonal, 1 where all are parallel. Needs two rows; it is of the batch that is seen together."""
     unit = normalize(widen(codes))
     n = len(unit)

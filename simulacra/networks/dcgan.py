@@ -115,7 +115,8 @@ class Downsampler(nn.Module):
 
 
 def initialise(module: nn.Module) -> None:
-    """DCGAN's start: weights from N(0, 0.02²), batch norm's scales from N(1, 0.02²), biases zero (§4 of the paper)."""
+    """DCGAN's start: weights from N(0, 0.02²) (§4 of the paper); batch norm's scales from N(1, 0.02²), biases zero, as
+    in the code of one of the authors (soumith/dcgan.torch)."""
     for layer in module.modules():
         if isinstance(layer, nn.Conv2d | nn.ConvTranspose2d | nn.Linear):
             nn.init.normal_(layer.weight, 0.0, 0.02)
