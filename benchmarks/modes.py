@@ -17,7 +17,7 @@ from typing import Any
 import torch
 
 import simulacra
-from benchmarks.tables import Row, Table, arguments, chosen, curve, markdown, plan, write
+from benchmarks.tables import Cost, Row, Table, arguments, chosen, cost, curve, markdown, plan, write
 from simulacra.data.worlds.points import GRID, RING
 from simulacra.metrics.modes import hits_of_points
 
@@ -93,21 +93,36 @@ def spread(values: list[float], digits: int) -> str:
     return f"{statistics.mean(values):.{digits}f}{deviation}"
 
 
-def lines(table: Table) -> list[list[object]]:
+def lines(done: dict[str, dict[str, Any]]) -> list[list[object]]:
     """The printed table: a line per method and world."""
-    done = table.done()
     found = []
-    for world, mixture in WORLDS.items():
+    for world in WORLDS:
         for method in METHODS:
-            ours = [value for key, value in sorted(done.items()) if key.rsplit("-", 1)[0] == f"{method}-{world}"]
+            ours = [row for key, row in sorted(done.items()) if key.rsplit("-", 1)[0] == f"{method}-{world}"]
             if ours:
-                modes = spread([row["modes"] for row in ours], 1)
-                quality = spread([100 * row["high_quality"] for row in ours], 1)
-                seconds = statistics.mean([row["seconds"] for row in ours])
-                found.append(
-                    [world, method, len(ours), f"{modes} of {len(mixture.centres)}", quality, f"{seconds:.0f}"]
-                )
+                paid = cost(Row(method, "gan", world, STEPS, METHODS[method]))
+                found.append([world, method, len(ours), *_scores(ours), *_price(ours, paid)])
     return found
+
+
+def _scores(ours: list[dict[str, Any]]) -> list[str]:
+    modes = spread([row["modes"] for row in ours], 1)
+    return [f"{modes} of {ours[0]['of']}", spread([100 * row["high_quality"] for row in ours], 1)]
+
+
+def _price(ours: list[dict[str, Any]], paid: Cost) -> list[str]:
+    seconds = statistics.mean([row["seconds"] for row in ours])
+    return [f"{paid.flops / 1e9:.2f}", f"{paid.gradients * STEPS / 1e3:.0f}", f"{seconds:.0f}"]
+
+
+def seeds(done: dict[str, dict[str, Any]]) -> str:
+    """Modes and share of high quality of the recommended recipe, seed by seed."""
+    head, found = ["recommended, seed", *range(10)], []
+    for world in WORLDS:
+        rows = [done.get(f"recommended-{world}-{seed}") for seed in range(10)]
+        cells = [f"{row['modes']}, {100 * row['high_quality']:.1f}" if row else "-" for row in rows]
+        found.append([world, *cells])
+    return markdown(head, found)
 
 
 def main() -> None:
@@ -117,8 +132,8 @@ def main() -> None:
         return plan(todo)
     if not given.show:
         table.run(given.out / "modes", given.jobs, todo)
-    head = ["data", "method", "seeds", "modes", "% of high quality", "seconds"]
-    write("modes", markdown(head, lines(table)))
+    head = ["data", "method", "seeds", "modes", "% of high quality", "GFLOP a step", "1000 gradients", "seconds"]
+    write("modes", f"{markdown(head, lines(table.done()))}\n\n{seeds(table.done())}")
 
 
 if __name__ == "__main__":

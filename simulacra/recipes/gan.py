@@ -11,7 +11,7 @@ from simulacra.errors import UserError
 from simulacra.models.discriminator import DiscriminatorConfig
 from simulacra.models.gan import GANConfig
 from simulacra.networks.activations import Activation
-from simulacra.optimizers import Adam
+from simulacra.optimizers import Adam, Schedule
 from simulacra.recipes import Plan, recipe
 from simulacra.recipes.two_players import TwoPlayerOptions, known_objective, two_players
 
@@ -57,6 +57,7 @@ class SNGANOptions(TwoPlayerOptions):
     discriminator: Adam = Adam(lr=2e-4, betas=(0.0, 0.9))
     discriminator_steps: int = Field(5, ge=1, description="k, discriminator steps per generator step")
     spectral: bool = Field(True, description="spectral normalisation of the discriminator's layers")
+    schedule: Schedule = Field("linear", description="how the learning rates fall over the horizon")
 
     latent: int = Field(128, ge=1, description="dimensions of the latent z")
     width: int = Field(64, ge=1, description="channels of the generator, twice the discriminator's; the paper's is 256")
