@@ -11,6 +11,7 @@ from torch.func import functional_call
 from simulacra.costs.adversarial import Objective
 from simulacra.game import At, Rows, Terms
 from simulacra.models.gan import GAN
+from simulacra.models.sight import PLAIN, Sight
 from simulacra.penalties.gradient import dragan, gradient_penalty, r1, r2
 from simulacra.penalties.orthogonal import orthogonal
 from simulacra.precision import widen
@@ -39,7 +40,8 @@ class Adversary:
     """The costs of the two-player game between `model`'s generator and `discriminator` under `objective`.
 
     `unrolled`: (K, η), the generator faces the discriminator that K steps of rate η make of the present one.
-    `watched`: the generator's moves keep the state `lead` (`leading`).
+    `watched`: the generator's moves keep the state `lead` (`leading`). `sight`: what the discriminator is shown. A game
+    with conditions says what is `made` and by which `critic` it is judged.
     """
 
     def __init__(
@@ -50,30 +52,49 @@ class Adversary:
         penalties: Penalties,
         unrolled: tuple[int, float] = (0, 0.0),
         watched: bool = False,
+        sight: Sight = PLAIN,
     ) -> None:
         self.model, self.discriminator, self.objective, self.penalties = model, discriminator, objective, penalties
-        self.unrolled, self.watched = unrolled, watched
+        self.unrolled, self.watched, self.sight = unrolled, watched, sight
+
+    def start(self) -> dict[str, Tensor]:
+        """The game's state before the first step."""
+        return {"lead": torch.tensor(0.5)} if self.watched else {}
+
+    def made(self, batch: Rows, at: At) -> Tensor:
+        """Generated rows, as many as the batch has."""
+        return self.model.generate(at)
+
+    def critic(self, batch: Rows) -> nn.Module:
+        """What judges rows beside this batch."""
+        return self.discriminator
 
     def discriminate(self, batch: Rows, at: At) -> Terms:
         """D's cost on real and generated images (Algorithm 1, inner loop), and its penalties on the same ones."""
-        x = self.model.generate(at)
-        real, fake = self._scores(batch.x), self._scores(x)
+        critic, x = self.critic(batch), self.made(batch, at)
+        seen, shown = self.sight(batch.x, at), self.sight(x, at)
+        real, fake = widen(critic(seen)), widen(critic(shown))
         for name, score in (("D(x)", real), ("D(G(z))", fake)):
             at.watch(name, score.sigmoid() if self.objective.probability else score)
-        return {**self.objective.discriminator(real, fake), **self._penalties(batch.x, x, at)}
+        return {**self.objective.discriminator(real, fake), **self._penalties(critic, seen, shown, at)}
 
     def generate(self, batch: Rows, at: At) -> Terms:
         """G's cost on fresh noise (Algorithm 1, last lines), beside real images where the objective pairs them."""
-        x = self.model.generate(at)
+        critic, shown = self.critic(batch), self.sight(self.made(batch, at), at)
         steps, rate = self.unrolled
-        score = unroll(self.discriminator, self._cost, batch.x, x, steps, rate) if steps else self._scores
-        fake = score(x)
+        compared = self.objective.paired or self.watched or steps
+        seen = self.sight(batch.x, at) if compared else shown
+        ahead = unroll(critic, self._cost, seen, shown, steps, rate) if steps else critic
+        fake = widen(ahead(shown))
         if self.watched:
-            present = self._scores(x) if steps else fake
-            lead = leading(at.state("lead"), self._scores(batch.x), present)
-            at.write("lead", lead)
-            at.watch("lead", lead)
-        return self.objective.generator(fake, score(batch.x) if self.objective.paired else None)
+            self._watch(widen(critic(seen)), widen(critic(shown)) if steps else fake, at)
+        return self.objective.generator(fake, widen(ahead(seen)) if self.objective.paired else None)
+
+    def _watch(self, real: Tensor, fake: Tensor, at: At) -> None:
+        """Keep the state `lead`."""
+        lead = leading(at.state("lead"), real, fake)
+        at.write("lead", lead)
+        at.watch("lead", lead)
 
     def _cost(self, real: Tensor, fake: Tensor) -> Tensor:
         """D's cost as the mean that it descends, of scores."""
@@ -82,31 +103,28 @@ class Adversary:
     def penalise(self, batch: Rows, at: At) -> Terms:
         """The penalties that may be lazy: R1 on real images, R2 on generated ones."""
         terms: dict[str, Tensor] = {}
-        left = self.penalties.fade**at.progress
+        critic, left = self.critic(batch), self.penalties.fade**at.progress
         if self.penalties.r1:
-            terms["r1"] = r1(self.discriminator, batch.x, left * self.penalties.r1)
+            terms["r1"] = r1(critic, self.sight(batch.x, at), left * self.penalties.r1)
         if self.penalties.r2:
-            terms["r2"] = r2(self.discriminator, self.model.generate(at), left * self.penalties.r2)
+            terms["r2"] = r2(critic, self.sight(self.made(batch, at), at), left * self.penalties.r2)
         return terms
 
-    def _penalties(self, real: Tensor, fake: Tensor, at: At) -> Terms:
+    def _penalties(self, critic: nn.Module, real: Tensor, fake: Tensor, at: At) -> Terms:
         """Those that belong to every step."""
         weights = self.penalties
         terms: dict[str, Tensor] = {}
         if weights.gradient:
-            epsilon = at.uniform()
+            epsilon = at.uniform()[: len(real)]
             terms["gradient_penalty"] = gradient_penalty(
-                self.discriminator, real, fake, epsilon, weights.gradient, weights.one_sided
+                critic, real, fake, epsilon, weights.gradient, weights.one_sided
             )
         if weights.dragan:
-            noise = weights.spread**0.5 * at.normal(*real.shape[1:])
-            terms["dragan"] = dragan(self.discriminator, real, noise, weights.dragan)
+            noise = weights.spread**0.5 * at.normal(*real.shape[1:])[: len(real)]
+            terms["dragan"] = dragan(critic, real, noise, weights.dragan)
         if weights.orthogonal:
             terms["orthogonal"] = orthogonal(self.discriminator, weights.orthogonal)
         return terms
-
-    def _scores(self, x: Tensor) -> Tensor:
-        return widen(self.discriminator(x))
 
 
 def leading(before: Tensor, real: Tensor, fake: Tensor) -> Tensor:

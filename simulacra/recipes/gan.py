@@ -43,7 +43,7 @@ class DCGANOptions(TwoPlayerOptions):
     )
     constant: bool = Field(False, description="equally many channels in all layers of the generator")
     generator_network: Literal["dcgan", "mlp"] = Field(
-        "dcgan", description="the generator: transposed convolutions, or 4 layers of 512 units (in WGAN-GP's paper without norm)"
+        "dcgan", description="the generator: transposed convolutions, or 4 layers of 512 units (WGAN-GP's has no norm)"
     )
 
 

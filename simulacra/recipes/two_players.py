@@ -3,20 +3,20 @@
 import logging
 from collections.abc import Callable, Mapping
 from functools import partial
-from typing import Annotated, Literal
+from typing import Annotated, Literal, TypedDict
 
-import torch
 from pydantic import AfterValidator, Field
 from torch import Tensor, nn
 
 from simulacra.config import Config
-from simulacra.costs.adversarial import OBJECTIVES
+from simulacra.costs.adversarial import OBJECTIVES, Objective
 from simulacra.data.spec import Spec
 from simulacra.errors import UserError, unknown
 from simulacra.game import Game, Move, Player, Round, Stage
 from simulacra.models.adversary import Adversary, Penalties
 from simulacra.models.discriminator import DiscriminatorConfig, discriminator
 from simulacra.models.gan import GAN, GANConfig
+from simulacra.models.sight import Sight
 from simulacra.optimizers import Adam, Schedule, schedule
 from simulacra.recipes import Plan
 from simulacra.rules import Rule, consensus, extragradient, half_squared_field, leave
@@ -61,6 +61,10 @@ class TwoPlayerOptions(Config):
     r1_every: int = Field(16, ge=1, description="steps from one R1 or R2 penalty to the next (lazy regularisation)")
     unrolled: int = Field(0, ge=0, description="K, discriminator steps that the generator looks ahead; 0 for none")
     unrolled_rate: float = Field(0.1, gt=0, description="learning rate of those steps, plain descent")
+    instance_noise: float = Field(
+        0.0, ge=0, description="deviation of the noise on what the discriminator sees, falling to nothing; 0 for none"
+    )
+    pack: int = Field(1, ge=1, description="rows that the discriminator judges together (PacGAN)")
     turns: Literal["alternating", "simultaneous"] = Field("alternating", description="who moves when")
     rule: Literal["none", "consensus", "extragradient", "half-squared-field"] = Field(
         "none", description="what simultaneous moves make of their gradients"
@@ -71,20 +75,23 @@ class TwoPlayerOptions(Config):
 def two_players(
     spec: Spec, options: TwoPlayerOptions, generator: GANConfig, critic_config: DiscriminatorConfig, steps: int
 ) -> Plan:
-    """The game of a generator and a discriminator: k steps of D, its lazy penalty if any, one step of G; or both at
-    once, under a rule."""
-    _check(options, critic_config)
-    model, critic = GAN(generator, spec), discriminator(critic_config, spec)
-    rate = schedule(options.schedule)
+    """The plain game on the networks of two configs."""
+    check(options, critic_config)
+    model, sight = GAN(generator, spec), sight_of(options, spec)
+    critic = discriminator(critic_config, sight.spec(spec))
+    return plan(options, Adversary(model, critic, **rules_of(options), sight=sight), steps)
+
+
+def plan(options: TwoPlayerOptions, costs: Adversary, steps: int) -> Plan:
+    """The game of `costs`: k steps of D, its lazy penalty if any, one step of G; or both at once, under a rule."""
+    model, rate = costs.model, schedule(options.schedule)
     bound = partial(clipped, bound=options.clip) if options.clip else None
-    players = [
-        Player(name="discriminator", module=critic, optimizer=options.discriminator, rate=rate, projection=bound),
-        Player(name="generator", module=model, optimizer=options.generator, rate=rate, average=options.average),
-    ]
-    rounds = _rounds(options, _adversary(options, model, critic))
-    state = {"lead": torch.tensor(0.5)} if options.rest_above else None
-    stage = Stage(name="train", game=Game(players, rounds, state=state), steps=steps)
-    return Plan(model=model, stages=[stage], batch=options.batch, options=options)
+    critic = Player(
+        name="discriminator", module=costs.discriminator, optimizer=options.discriminator, rate=rate, projection=bound
+    )
+    generator = Player(name="generator", module=model, optimizer=options.generator, rate=rate, average=options.average)
+    game = Game([critic, generator], _rounds(options, costs), state=costs.start())
+    return Plan(model=model, stages=[Stage(name="train", game=game, steps=steps)], batch=options.batch, options=options)
 
 
 def _rounds(options: TwoPlayerOptions, costs: Adversary) -> list[Round]:
@@ -111,7 +118,17 @@ RULES: dict[str, Callable[[TwoPlayerOptions], Rule]] = {
 }
 
 
-def _adversary(options: TwoPlayerOptions, model: GAN, critic: nn.Module) -> Adversary:
+class Rules(TypedDict):
+    """What the options say of an `Adversary` beside its networks and its sight."""
+
+    objective: Objective
+    penalties: Penalties
+    unrolled: tuple[int, float]
+    watched: bool
+
+
+def rules_of(options: TwoPlayerOptions) -> Rules:
+    """The objective, smoothed if wanted, the penalties and the generator's view ahead."""
     penalties = Penalties(
         gradient=options.gradient_penalty,
         one_sided=options.one_sided,
@@ -122,8 +139,19 @@ def _adversary(options: TwoPlayerOptions, model: GAN, critic: nn.Module) -> Adve
         r2=options.r2,
         fade=options.fade,
     )
-    ahead = options.unrolled, options.unrolled_rate
-    return Adversary(model, critic, OBJECTIVES[options.objective], penalties, ahead, options.rest_above is not None)
+    return Rules(
+        objective=OBJECTIVES[options.objective],
+        penalties=penalties,
+        unrolled=(options.unrolled, options.unrolled_rate),
+        watched=options.rest_above is not None,
+    )
+
+
+def sight_of(options: TwoPlayerOptions, spec: Spec) -> Sight:
+    """What the discriminator is shown. Raises UserError where the batch does not fill packs."""
+    if options.batch % options.pack:
+        raise UserError(f"batch {options.batch} does not divide into packs of {options.pack}: choose another --batch")
+    return Sight(noise=options.instance_noise, pack=options.pack)
 
 
 def clipped(module: nn.Module, bound: float) -> None:
@@ -132,7 +160,7 @@ def clipped(module: nn.Module, bound: float) -> None:
         parameter.clamp_(-bound, bound)
 
 
-def _check(options: TwoPlayerOptions, critic: DiscriminatorConfig) -> None:
+def check(options: TwoPlayerOptions, critic: DiscriminatorConfig) -> None:
     """Refuse what cannot work together, warn of what will not work well; each by name."""
     if options.clip and options.spectral:
         raise UserError("clip bounds weights that spectral divides by their norm, so it would do nothing: choose one")
