@@ -93,6 +93,19 @@ class HasLogWeights(Protocol):
         ...
 
 
+@runtime_checkable
+class HasClasses(Protocol):
+    """Draws samples of classes that it is told, numbered as the data's."""
+
+    def labels(self, n: int, *, seed: int = 0, start: int = 0) -> Tensor:
+        """The classes int64 `[n]` of the samples start … start+n−1 that `sample` draws; a function of (seed, i)."""
+        ...
+
+    def sample_labelled(self, labels: Tensor, *, seed: int = 0, start: int = 0) -> Tensor:
+        """Samples start … start+n−1 of the stream `seed`, made of the classes int64 `[n]` instead."""
+        ...
+
+
 CAPABILITIES: dict[str, type] = {
     "sample": Samples,
     "encode": Encodes,
@@ -102,6 +115,7 @@ CAPABILITIES: dict[str, type] = {
     "prior": HasPrior,
     "truncated": Truncates,
     "log_weights": HasLogWeights,
+    "labels": HasClasses,
 }
 
 

@@ -11,7 +11,7 @@ import torch
 from torch import Tensor
 
 from simulacra import __version__
-from simulacra.capabilities import HasLogProb, Samples, verbs
+from simulacra.capabilities import HasClasses, HasLogProb, Samples, verbs
 from simulacra.data import Source
 from simulacra.errors import UserError
 from simulacra.features import cache as feature_cache
@@ -153,7 +153,8 @@ class Case:
 
     def _check_wants(self, measure: Measure, side: Side, source: Source | None) -> None:
         extractor = self.extractors[measure.features or "features"]
-        if "labels" in measure.wants and (source is None or source.labels is None):
+        labelled = isinstance(self.subject.model, HasClasses) if source is None else source.labels is not None
+        if "labels" in measure.wants and not labelled:
             raise lacking(measure.name, "labels", side)
         if "logits" in measure.wants and extractor.classes is None:
             raise lacking(measure.name, "logits", side)
@@ -226,9 +227,10 @@ class Case:
         for start in range(first, last, BLOCK):
             n = min(BLOCK, last - start)
             x = self._finite(model.sample(n, seed=rows.seed, start=start), start)
+            labels = model.labels(n, seed=rows.seed, start=start) if isinstance(model, HasClasses) else None
             for name, due in through.items():
                 said = self.extractors[name](to_uint8(x) if self.subject.spec.kind == "image" else x)
-                _tell(due, Seen(torch.arange(start, start + n), said.features, said.logits))
+                _tell(due, Seen(torch.arange(start, start + n), said.features, said.logits, labels))
             self.bench.tally.add(n)
 
     def _finite(self, x: Tensor, start: int) -> Tensor:

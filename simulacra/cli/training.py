@@ -8,7 +8,7 @@ from typing import Annotated, Any
 import typer
 
 from simulacra.cli.options import OWN_OPTIONS, Json, flags_of, given, pairs, print_table, with_options
-from simulacra.errors import UserError
+from simulacra.errors import UserError, unknown
 from simulacra.settings import RunOptions
 
 
@@ -78,6 +78,8 @@ def sample(
     truncation: Annotated[
         float | None, typer.Option(help="keep latents within ± this: more typical samples of fewer kinds")
     ] = None,
+    label: Annotated[str | None, typer.Option(help="only this class, by name or number")] = None,
+    per_class: Annotated[int | None, typer.Option(min=1, help="so many of every class, class by class")] = None,
     out: Annotated[str, typer.Option(help="X.png: a grid; X/: a folder of PNGs; X.npz: arrays")] = "samples.png",
     device: Annotated[str, typer.Option(help="auto, cpu, cuda, mps")] = "auto",
 ) -> None:
@@ -90,14 +92,41 @@ def sample(
     model = load(run, device=choose_device(device))
     if not isinstance(model, Samples):
         raise UserError(f"{run} is a {model.name}, which cannot sample: it can {', '.join(verbs(model))}")
-    if truncation is None:
+    if label is not None or per_class is not None:
+        samples = _of_classes(model, run, n, seed, label, per_class, truncation)
+    elif truncation is None:
         samples = model.sample(n, seed=seed)
     elif isinstance(model, Truncates):
         samples = model.truncated(n, truncation, seed=seed)
     else:
         raise UserError(f"{run} is a {model.name}, whose latents cannot be truncated: leave out --truncation")
     images.write(samples.cpu(), out, model.spec)
-    print(f"{n} samples in {out}")
+    print(f"{len(samples)} samples in {out}")
+
+
+def _of_classes(
+    model: Any, run: str, n: int, seed: int, label: str | None, per_class: int | None, truncation: float | None
+) -> Any:
+    """`n` samples of one class, or `per_class` of one or of every class."""
+    import torch
+
+    from simulacra.capabilities import HasClasses
+
+    if not isinstance(model, HasClasses):
+        raise UserError(f"{run} is a {model.name}, which knows no classes: leave out --label and --per-class")
+    if truncation is not None:
+        raise UserError("--truncation is of samples of any class: leave it out, or --label and --per-class")
+    classes = range(len(model.spec.classes)) if label is None else [_class(label, model.spec.classes)]
+    return model.sample_labelled(torch.tensor([*classes]).repeat_interleave(per_class or n), seed=seed)
+
+
+def _class(word: str, names: tuple[str, ...]) -> int:
+    """The number of the class called `word`; of number `word` where no class is called so."""
+    if word in names:
+        return names.index(word)
+    if word.isdigit() and int(word) < len(names):
+        return int(word)
+    raise unknown("class", word, names)
 
 
 def benchmark(

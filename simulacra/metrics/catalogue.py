@@ -21,6 +21,7 @@ HOMES = {
     "modes": ("ModeCoverage",),
     "ndb": ("NDB",),
     "wasserstein": ("SlicedWasserstein", "ExactWasserstein"),
+    "class_accuracy": ("ClassAccuracy",),
     "classification": ("ClassificationAccuracy",),
     "parzen": ("Parzen",),
     "likelihood": ("ELBO", "IWAE"),

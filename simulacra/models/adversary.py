@@ -74,9 +74,13 @@ class Adversary:
         critic, x = self.critic(batch), self.made(batch, at)
         seen, shown = self.sight(batch.x, at), self.sight(x, at)
         real, fake = widen(critic(seen)), widen(critic(shown))
+        return self._told(real, fake, at) | self._penalties(critic, seen, shown, at)
+
+    def _told(self, real: Tensor, fake: Tensor, at: At) -> dict[str, Tensor]:
+        """The objective's terms of these scores, which are watched."""
         for name, score in (("D(x)", real), ("D(G(z))", fake)):
             at.watch(name, score.sigmoid() if self.objective.probability else score)
-        return {**self.objective.discriminator(real, fake), **self._penalties(critic, seen, shown, at)}
+        return dict(self.objective.discriminator(real, fake))
 
     def generate(self, batch: Rows, at: At) -> Terms:
         """G's cost on fresh noise (Algorithm 1, last lines), beside real images where the objective pairs them."""
@@ -110,7 +114,7 @@ class Adversary:
             terms["r2"] = r2(critic, self.sight(self.made(batch, at), at), left * self.penalties.r2)
         return terms
 
-    def _penalties(self, critic: nn.Module, real: Tensor, fake: Tensor, at: At) -> Terms:
+    def _penalties(self, critic: nn.Module, real: Tensor, fake: Tensor, at: At) -> dict[str, Tensor]:
         """Those that belong to every step."""
         weights = self.penalties
         terms: dict[str, Tensor] = {}

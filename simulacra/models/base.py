@@ -2,12 +2,14 @@
 
 from abc import ABC
 from collections.abc import Callable, Iterator
+from contextlib import contextmanager
 from typing import ClassVar
 
 import torch
 from torch import Tensor, nn
 
 from simulacra import config as settings
+from simulacra.buffers import evaluating
 from simulacra.data.spec import Spec
 
 
@@ -35,3 +37,11 @@ class Model(nn.Module, ABC):
 def in_batches(function: Callable[[Tensor], Tensor], x: Tensor, size: int = 250) -> Tensor:
     """`function` on rows of `x`, `size` at a time, so that memory does not grow with the number asked for."""
     return torch.cat([function(rows) for rows in x.split(size)]) if len(x) > size else function(x)
+
+
+@contextmanager
+def decoding(model: nn.Module, z: Tensor) -> Iterator[None]:
+    """Like `evaluating`, but gradients are recorded where latents `z` require them, as inversion's do."""
+    wanted = z.requires_grad and torch.is_grad_enabled()
+    with evaluating(model), torch.set_grad_enabled(wanted):
+        yield

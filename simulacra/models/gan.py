@@ -11,12 +11,11 @@ from pydantic import Field
 from torch import Tensor, nn
 
 from simulacra import randomness
-from simulacra.buffers import evaluating
 from simulacra.config import Config
 from simulacra.data.spec import Spec
 from simulacra.errors import UserError
 from simulacra.game import At
-from simulacra.models.base import Model, in_batches
+from simulacra.models.base import Model, decoding, in_batches
 from simulacra.networks.activations import ACTIVATIONS, Activation
 from simulacra.networks.dcgan import Upsampler, initialise
 from simulacra.networks.mlp import MLP
@@ -52,22 +51,32 @@ class GAN(Model):
 
     def __init__(self, config: GANConfig, spec: Spec) -> None:
         super().__init__(config, spec)
-        self.generator = _generator(config, spec)
+        self.generator = self._build(config, spec)
+
+    def _build(self, config: GANConfig, spec: Spec) -> nn.Module:
+        return generator_of(config, spec)
+
+    def synthesise(self, latents: Tensor) -> Tensor:
+        """G of latents, as training calls it."""
+        return self.generator(latents)
 
     def generate(self, at: At) -> Tensor:
         """G(z) for one fresh z per row of the batch."""
+        return self.synthesise(self._noise(at))
+
+    def _noise(self, at: At) -> Tensor:
         if self.config.prior == "uniform":
-            return self.generator(2.0 * at.uniform(self.config.latent) - 1.0)
-        return self.generator(at.normal(self.config.latent))
+            return 2.0 * at.uniform(self.config.latent) - 1.0
+        return at.normal(self.config.latent)
 
     def sample(self, n: int, *, seed: int = 0, start: int = 0) -> Tensor:
         """Images `[n, C, H, W]` in [−1, 1] or vectors `[n, D]`, at z from the prior."""
         return self.decode(self.prior(n, seed=seed, start=start))
 
     def decode(self, z: Tensor) -> Tensor:
-        """G(z) for latents `[N, J]`."""
-        with evaluating(self):
-            return in_batches(self.generator, z.to(self.device))
+        """G(z) for latents `[N, J]`; differentiable in them."""
+        with decoding(self, z):
+            return in_batches(self.synthesise, z.to(self.device))
 
     def prior(self, n: int, *, seed: int = 0, start: int = 0) -> Tensor:
         """z `[n, J]` of samples start … start+n−1."""
@@ -87,11 +96,12 @@ class GAN(Model):
     def training_passes(self, seed: int) -> Iterator[None]:
         """Generate 20 batches of 100 from latents of their own."""
         for k in range(20):
-            self.generator(self.prior(100, seed=randomness.key_of(seed, 1), start=100 * k).to(self.device))
+            self.synthesise(self.prior(100, seed=randomness.key_of(seed, 1), start=100 * k).to(self.device))
             yield
 
 
-def _generator(config: GANConfig, spec: Spec) -> nn.Module:
+def generator_of(config: GANConfig, spec: Spec) -> nn.Module:
+    """The network of `config`: latents `[N, J]` to rows of `spec`."""
     """The network of `config`. Raises UserError for an option that it would ignore."""
     own = config.norm != "none" and config.activation in (None, "relu")
     if config.network == "residual" and not own:

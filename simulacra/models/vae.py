@@ -16,7 +16,7 @@ from simulacra.costs import reconstruction
 from simulacra.costs.divergences import kl_standard_normal
 from simulacra.data.spec import Spec
 from simulacra.game import At, Rows, Terms
-from simulacra.models.base import Model, in_batches
+from simulacra.models.base import Model, decoding, in_batches
 from simulacra.networks.dcgan import Downsampler, Upsampler
 from simulacra.networks.mlp import MLP
 from simulacra.precision import full_precision, widen
@@ -107,8 +107,8 @@ class VAE(Model):
             return in_batches(lambda rows: self.posterior(self._unit(rows)).mean, x.to(self.device))
 
     def decode(self, z: Tensor) -> Tensor:
-        """The means of p(x|z) for codes `[N, J]`."""
-        with evaluating(self):
+        """The means of p(x|z) for codes `[N, J]`; differentiable in them."""
+        with decoding(self, z):
             return in_batches(self._mean, z.to(self.device))
 
     def reconstruct(self, x: Tensor) -> Tensor:

@@ -1,9 +1,9 @@
 """Generative adversarial networks: of perceptrons (*gan*), strided convolutions (*dcgan*) and residual blocks
 (*sngan*)."""
 
-from typing import Annotated, Literal
+from typing import Literal
 
-from pydantic import AfterValidator, Field
+from pydantic import Field
 
 from simulacra.costs.adversarial import OBJECTIVES
 from simulacra.data.spec import Spec
@@ -13,7 +13,7 @@ from simulacra.models.gan import GANConfig
 from simulacra.networks.activations import Activation
 from simulacra.optimizers import Adam, Schedule
 from simulacra.recipes import Plan, recipe
-from simulacra.recipes.two_players import TwoPlayerOptions, known_objective, two_players
+from simulacra.recipes.two_players import ObjectiveName, TwoPlayerOptions, two_players
 
 
 class GANOptions(TwoPlayerOptions):
@@ -50,9 +50,7 @@ class DCGANOptions(TwoPlayerOptions):
 class SNGANOptions(TwoPlayerOptions):
     """Options of the recipe `sngan`: the paper's settings of the game, at a width that two cores can train."""
 
-    objective: Annotated[str, AfterValidator(known_objective)] = Field(
-        "hinge", description=f"what both descend: {', '.join(OBJECTIVES)}"
-    )
+    objective: ObjectiveName = Field("hinge", description=f"what both descend: {', '.join(OBJECTIVES)}")
     generator: Adam = Adam(lr=2e-4, betas=(0.0, 0.9))
     discriminator: Adam = Adam(lr=2e-4, betas=(0.0, 0.9))
     discriminator_steps: int = Field(5, ge=1, description="k, discriminator steps per generator step")

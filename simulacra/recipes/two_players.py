@@ -31,12 +31,13 @@ def known_objective(name: str) -> str:
     return name
 
 
+ObjectiveName = Annotated[str, AfterValidator(known_objective)]
+
+
 class TwoPlayerOptions(Config):
     """What every game of a generator and a discriminator can be told."""
 
-    objective: Annotated[str, AfterValidator(known_objective)] = Field(
-        "non-saturating", description=f"what both descend: {', '.join(OBJECTIVES)}"
-    )
+    objective: ObjectiveName = Field("non-saturating", description=f"what both descend: {', '.join(OBJECTIVES)}")
     prior: Literal["normal", "uniform"] = Field("normal", description="p(z): N(0, 1) or uniform on [-1, 1]")
     batch: int = Field(64, ge=1, description="images per step")
     generator: Adam = Adam(lr=2e-4, betas=(0.5, 0.999))

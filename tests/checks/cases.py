@@ -86,6 +86,12 @@ CASES = [
     recipe("dcgan", width="4", latent="5", generator_network="mlp", per_sample=False),
     recipe("dcgan", width="4", latent="5", objective="hinge", spectral="true", orthogonal="1e-4", per_sample=False),
     recipe("sngan", width="4", latent="5", per_sample=False),
+    recipe("cgan", width="4", latent="5", per_sample=False),
+    recipe("cgan", "ring", width="16", latent="3", gradient_penalty="10", r1="1", r1_every="3"),
+    recipe("acgan", width="4", latent="5", norm="none", per_sample=False),
+    recipe("projection", width="4", latent="5", per_sample=False),
+    recipe("gan", "ring", width="16", latent="3", pack="2", gradient_penalty="10", dragan="10", per_sample=False),
+    recipe("gan", "ring", width="16", latent="3", instance_noise="0.5"),
     recipe("ebgan", "ring", network="mlp", width="16", latent="3", code="4", margin="1", per_sample=False),
     recipe("began", width="4", latent="3", code="4", per_sample=False),
 ]

@@ -1,0 +1,156 @@
+"""Class-conditional GANs: *cgan*, *acgan* and *projection*."""
+
+from typing import Literal, TypeVar
+
+from pydantic import Field
+from torch import nn
+
+from simulacra.data.spec import Spec
+from simulacra.errors import UserError
+from simulacra.models.adversary import Adversary
+from simulacra.models.conditional import (
+    AuxiliaryAdversary,
+    ConditionalAdversary,
+    ConditionalGAN,
+    ConditionalGANConfig,
+)
+from simulacra.models.discriminator import DiscriminatorConfig, discriminator
+from simulacra.networks.conditional import Auxiliary, Beside, Projection
+from simulacra.networks.spectral import spectrally_normalised
+from simulacra.optimizers import Adam
+from simulacra.recipes import Plan, recipe
+from simulacra.recipes.two_players import ObjectiveName, TwoPlayerOptions, check, plan, rules_of, sight_of
+
+
+class ConditionalOptions(TwoPlayerOptions):
+    """What every class-conditional game can be told."""
+
+    network: Literal["mlp", "dcgan"] | None = Field(
+        None, description="perceptrons or convolutions (default: convolutions for images)"
+    )
+    latent: int = Field(100, ge=1, description="dimensions of the latent z")
+    width: int | None = Field(None, ge=1, description="channels next to the image (dcgan: 64), units (mlp: 256)")
+    depth: int = Field(2, ge=1, le=100, description="hidden layers of the mlp")
+    norm: Literal["batch", "none"] = Field("batch", description="normalisation in the discriminator of convolutions")
+
+
+class AuxiliaryOptions(ConditionalOptions):
+    """Options of the recipe `acgan`."""
+
+    class_weight: float = Field(1.0, gt=0, description="weight of the classifier's terms")
+
+
+class ProjectionOptions(ConditionalOptions):
+    """Options of the recipe `projection`: the paper's game, on DCGAN's networks."""
+
+    objective: ObjectiveName = Field("hinge", description="what both descend: see `simulacra show gan`")
+    generator: Adam = Adam(lr=2e-4, betas=(0.0, 0.9))
+    discriminator: Adam = Adam(lr=2e-4, betas=(0.0, 0.9))
+    spectral: bool = Field(True, description="spectral normalisation of the discriminator's layers")
+    norm: Literal["batch", "none"] = Field("none", description="normalisation in the discriminator of convolutions")
+
+
+@recipe(
+    "cgan",
+    family="conditional",
+    rows=["D1"],
+    data="mnist",
+    paper="Mirza & Osindero 2014, Conditional Generative Adversarial Nets, arXiv:1411.1784",
+    options=ConditionalOptions,
+)
+def cgan(spec: Spec, size: int, options: ConditionalOptions) -> Plan:
+    """Both players are told the class: one-hot beside the latent, and beside the discriminator's input.
+
+    command   simulacra train cgan --data mnist; then simulacra sample RUN --label 3
+    budget    14 passes over the data, 4 000 to 20 000 steps
+    score     none measured yet
+    """
+    classes, options = _classes(spec, "cgan"), resolve(spec, options)
+    beside = Spec(kind=spec.kind, shape=(spec.shape[0] + classes, *spec.shape[1:]), classes=None)
+    critic = Beside(_critic(beside, options), classes)
+    model = ConditionalGAN(options.part(ConditionalGANConfig, classes=classes), spec)
+    return _plan(options, ConditionalAdversary(model, critic, **rules_of(options), sight=sight_of(options, spec)), size)
+
+
+@recipe(
+    "acgan",
+    family="conditional",
+    rows=["D2"],
+    data="mnist",
+    paper="Odena, Olah & Shlens 2017, Conditional Image Synthesis with Auxiliary Classifier GANs, arXiv:1610.09585",
+    options=AuxiliaryOptions,
+)
+def acgan(spec: Spec, size: int, options: AuxiliaryOptions) -> Plan:
+    """The generator is told the class; the discriminator has to find it, on real and on generated images.
+
+    command   simulacra train acgan --data mnist; then simulacra sample RUN --label 3
+    budget    14 passes over the data, 4 000 to 20 000 steps
+    score     none measured yet
+    """
+    classes, options = _classes(spec, "acgan"), resolve(spec, options)
+    sight = sight_of(options, spec)
+    critic = _whole(Auxiliary(_critic(sight.spec(spec), options), classes), options)
+    model = ConditionalGAN(options.part(ConditionalGANConfig, classes=classes), spec)
+    costs = AuxiliaryAdversary(model, critic, **rules_of(options), sight=sight, weight=options.class_weight)
+    return _plan(options, costs, size)
+
+
+@recipe(
+    "projection",
+    family="conditional",
+    rows=["D2"],
+    data="mnist",
+    paper="Miyato & Koyama 2018, cGANs with Projection Discriminator, arXiv:1802.05637",
+    options=ProjectionOptions,
+)
+def projection(spec: Spec, size: int, options: ProjectionOptions) -> Plan:
+    """The class goes into the generator's batch norm, and into the discriminator's score as an inner product.
+
+    command   simulacra train projection --data mnist; then simulacra sample RUN --label 3
+    budget    14 passes over the data, 4 000 to 20 000 steps
+    score     none measured yet
+    """
+    classes, options = _classes(spec, "projection"), resolve(spec, options)
+    critic = _whole(Projection(_critic(spec, options), classes), options)
+    config = options.part(ConditionalGANConfig, classes=classes, conditioning="norm", norm="batch")
+    model = ConditionalGAN(config, spec)
+    return _plan(options, ConditionalAdversary(model, critic, **rules_of(options), sight=sight_of(options, spec)), size)
+
+
+Options = TypeVar("Options", bound=ConditionalOptions)
+
+
+def resolve(spec: Spec, options: Options) -> Options:
+    """The options with what they leave open settled by the data, and checked."""
+    network = options.network or ("dcgan" if spec.kind == "image" else "mlp")
+    if network == "dcgan" and spec.kind != "image":
+        raise UserError("convolutions are for images, the data is vectors: give --network mlp")
+    width, norm = options.width or {"dcgan": 64, "mlp": 256}[network], "none" if network == "mlp" else options.norm
+    settled = options.model_copy(update={"network": network, "width": width, "norm": norm})
+    check(settled, _critic_config(settled))
+    if settled.pack > 1:
+        raise UserError("packs of different classes have no class: leave out --pack")
+    return settled
+
+
+def _classes(spec: Spec, name: str) -> int:
+    if not spec.classes:
+        raise UserError(f"{name} needs classes, and the data has none: sort images into a folder per class")
+    return len(spec.classes)
+
+
+def _critic_config(options: ConditionalOptions) -> DiscriminatorConfig:
+    return options.part(DiscriminatorConfig)
+
+
+def _critic(spec: Spec, options: ConditionalOptions) -> nn.Module:
+    return discriminator(_critic_config(options), spec)
+
+
+def _whole(critic: nn.Module, options: ConditionalOptions) -> nn.Module:
+    """The critic with its further layers normalised as the others are."""
+    return spectrally_normalised(critic) if options.spectral else critic
+
+
+def _plan(options: ConditionalOptions, costs: Adversary, size: int) -> Plan:
+    return plan(options, costs, min(max(14 * size // options.batch, 4000), 20_000))
