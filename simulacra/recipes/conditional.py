@@ -22,8 +22,8 @@ from simulacra.recipes import Plan, recipe
 from simulacra.recipes.two_players import ObjectiveName, TwoPlayerOptions, check, plan, rules_of, sight_of
 
 
-class ConditionalOptions(TwoPlayerOptions):
-    """What every class-conditional game can be told."""
+class NetworkOptions(TwoPlayerOptions):
+    """What networks chosen by the data can be told."""
 
     network: Literal["mlp", "dcgan"] | None = Field(
         None, description="perceptrons or convolutions (default: convolutions for images)"
@@ -32,6 +32,10 @@ class ConditionalOptions(TwoPlayerOptions):
     width: int | None = Field(None, ge=1, description="channels next to the image (dcgan: 64), units (mlp: 256)")
     depth: int = Field(2, ge=1, le=100, description="hidden layers of the mlp")
     norm: Literal["batch", "none"] = Field("batch", description="normalisation in the discriminator of convolutions")
+
+
+class ConditionalOptions(NetworkOptions):
+    """Options of the recipe `cgan`, and what every class-conditional game can be told."""
 
 
 class AuxiliaryOptions(ConditionalOptions):
@@ -65,9 +69,9 @@ def cgan(spec: Spec, size: int, options: ConditionalOptions) -> Plan:
     budget    14 passes over the data, 4 000 to 20 000 steps
     score     none measured yet
     """
-    classes, options = _classes(spec, "cgan"), resolve(spec, options)
+    classes, options = _classes(spec, "cgan", options), resolve(spec, options)
     beside = Spec(kind=spec.kind, shape=(spec.shape[0] + classes, *spec.shape[1:]), classes=None)
-    critic = Beside(_critic(beside, options), classes)
+    critic = Beside(critic_of(beside, options), classes)
     model = ConditionalGAN(options.part(ConditionalGANConfig, classes=classes), spec)
     return _plan(options, ConditionalAdversary(model, critic, **rules_of(options), sight=sight_of(options, spec)), size)
 
@@ -87,9 +91,10 @@ def acgan(spec: Spec, size: int, options: AuxiliaryOptions) -> Plan:
     budget    14 passes over the data, 4 000 to 20 000 steps
     score     none measured yet
     """
-    classes, options = _classes(spec, "acgan"), resolve(spec, options)
+    classes, options = _classes(spec, "acgan", options), resolve(spec, options)
+    require_plain_turns(options, "acgan")
     sight = sight_of(options, spec)
-    critic = _whole(Auxiliary(_critic(sight.spec(spec), options), classes), options)
+    critic = whole(Auxiliary(critic_of(sight.spec(spec), options), classes), options)
     model = ConditionalGAN(options.part(ConditionalGANConfig, classes=classes), spec)
     costs = AuxiliaryAdversary(model, critic, **rules_of(options), sight=sight, weight=options.class_weight)
     return _plan(options, costs, size)
@@ -110,14 +115,14 @@ def projection(spec: Spec, size: int, options: ProjectionOptions) -> Plan:
     budget    14 passes over the data, 4 000 to 20 000 steps
     score     none measured yet
     """
-    classes, options = _classes(spec, "projection"), resolve(spec, options)
-    critic = _whole(Projection(_critic(spec, options), classes), options)
+    classes, options = _classes(spec, "projection", options), resolve(spec, options)
+    critic = whole(Projection(critic_of(spec, options), classes), options)
     config = options.part(ConditionalGANConfig, classes=classes, conditioning="norm", norm="batch")
     model = ConditionalGAN(config, spec)
     return _plan(options, ConditionalAdversary(model, critic, **rules_of(options), sight=sight_of(options, spec)), size)
 
 
-Options = TypeVar("Options", bound=ConditionalOptions)
+Options = TypeVar("Options", bound=NetworkOptions)
 
 
 def resolve(spec: Spec, options: Options) -> Options:
@@ -128,26 +133,33 @@ def resolve(spec: Spec, options: Options) -> Options:
     width, norm = options.width or {"dcgan": 64, "mlp": 256}[network], "none" if network == "mlp" else options.norm
     settled = options.model_copy(update={"network": network, "width": width, "norm": norm})
     check(settled, _critic_config(settled))
-    if settled.pack > 1:
-        raise UserError("packs of different classes have no class: leave out --pack")
     return settled
 
 
-def _classes(spec: Spec, name: str) -> int:
+def _classes(spec: Spec, name: str, options: ConditionalOptions) -> int:
+    if options.pack > 1:
+        raise UserError("packs of different classes have no class: leave out --pack")
     if not spec.classes:
         raise UserError(f"{name} needs classes, and the data has none: sort images into a folder per class")
     return len(spec.classes)
 
 
-def _critic_config(options: ConditionalOptions) -> DiscriminatorConfig:
+def require_plain_turns(options: TwoPlayerOptions, name: str) -> None:
+    """Raises UserError for what a discriminator with a second task does not do."""
+    if options.unrolled or options.rest_above:
+        raise UserError(f"the discriminator of {name} has a second task: leave out --unrolled and --rest-above")
+
+
+def _critic_config(options: NetworkOptions) -> DiscriminatorConfig:
     return options.part(DiscriminatorConfig)
 
 
-def _critic(spec: Spec, options: ConditionalOptions) -> nn.Module:
+def critic_of(spec: Spec, options: NetworkOptions) -> nn.Module:
+    """The discriminator of what the options say, for rows of `spec`."""
     return discriminator(_critic_config(options), spec)
 
 
-def _whole(critic: nn.Module, options: ConditionalOptions) -> nn.Module:
+def whole(critic: nn.Module, options: NetworkOptions) -> nn.Module:
     """The critic with its further layers normalised as the others are."""
     return spectrally_normalised(critic) if options.spectral else critic
 

@@ -90,6 +90,7 @@ CASES = [
     recipe("cgan", "ring", width="16", latent="3", gradient_penalty="10", r1="1", r1_every="3"),
     recipe("acgan", width="4", latent="5", norm="none", per_sample=False),
     recipe("projection", width="4", latent="5", per_sample=False),
+    recipe("infogan", width="4", latent="5", categories="3", per_sample=False),
     recipe("gan", "ring", width="16", latent="3", pack="2", gradient_penalty="10", dragan="10", per_sample=False),
     recipe("gan", "ring", width="16", latent="3", instance_noise="0.5"),
     recipe("ebgan", "ring", network="mlp", width="16", latent="3", code="4", margin="1", per_sample=False),

@@ -1,0 +1,56 @@
+"""*infogan*: codes that come to mean something."""
+
+from pydantic import Field
+
+from simulacra.data.spec import Spec
+from simulacra.errors import UserError
+from simulacra.models.infogan import InfoAdversary, InfoGAN, InfoGANConfig
+from simulacra.networks.conditional import Auxiliary
+from simulacra.optimizers import Adam
+from simulacra.recipes import Plan, recipe
+from simulacra.recipes.conditional import NetworkOptions, critic_of, require_plain_turns, resolve, whole
+from simulacra.recipes.two_players import plan, rules_of, sight_of
+
+
+class InfoGANOptions(NetworkOptions):
+    """Options of the recipe `infogan`; learning rates are the paper's."""
+
+    latent: int = Field(62, ge=1, description="dimensions of the noise z")
+    categories: int = Field(10, ge=2, description="values of the categorical code")
+    continuous: int = Field(2, ge=0, description="continuous codes, uniform on [-1, 1]")
+    generator: Adam = Adam(lr=1e-3, betas=(0.5, 0.999))
+    discriminator: Adam = Adam(lr=2e-4, betas=(0.5, 0.999))
+    information: float = Field(1.0, gt=0, description="lambda of the categorical code")
+    continuous_information: float = Field(0.1, gt=0, description="lambda of the continuous codes")
+
+
+@recipe(
+    "infogan",
+    family="conditional",
+    rows=["D3"],
+    data="mnist",
+    paper="Chen et al. 2016, InfoGAN: Interpretable Representation Learning, arXiv:1606.03657",
+    options=InfoGANOptions,
+)
+def infogan(spec: Spec, size: int, options: InfoGANOptions) -> Plan:
+    """The generator gets a code beside its noise, and the discriminator has to find the code; no label is used.
+
+    command   simulacra train infogan --data mnist
+    budget    14 passes over the data, 4 000 to 20 000 steps
+    score     none measured yet
+    """
+    options, outputs = resolve(spec, options), options.categories + 2 * options.continuous
+    if options.pack > 1:
+        raise UserError("a pack of samples has several codes: leave out --pack")
+    require_plain_turns(options, "infogan")
+    critic = whole(Auxiliary(critic_of(spec, options), outputs), options)
+    model = InfoGAN(options.part(InfoGANConfig), spec)
+    costs = InfoAdversary(
+        model,
+        critic,
+        **rules_of(options),
+        sight=sight_of(options, spec),
+        weight=options.information,
+        continuous_weight=options.continuous_information,
+    )
+    return plan(options, costs, min(max(14 * size // options.batch, 4000), 20_000))
