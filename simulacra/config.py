@@ -2,13 +2,22 @@
 
 import json
 from collections.abc import Iterator, Mapping
-from typing import Any, Self, TypeVar
+from typing import Annotated, Any, Self, TypeVar
 
-from pydantic import BaseModel, ConfigDict, ValidationError
+from pydantic import BaseModel, BeforeValidator, ConfigDict, ValidationError
 
 from simulacra.errors import UserError, unknown
 
 C = TypeVar("C", bound="Config")
+
+
+def _split(value: Any) -> Any:
+    """Text with commas as words."""
+    return tuple(word.strip() for word in value.split(",") if word.strip()) if isinstance(value, str) else value
+
+
+Words = Annotated[tuple[str, ...], BeforeValidator(_split)]
+"""Names, also as one text with commas between them."""
 
 
 class Config(BaseModel):

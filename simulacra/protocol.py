@@ -1,19 +1,10 @@
 """How scores are made: all that a score depends on beside the rows of both sides."""
 
-from typing import Annotated, Any
+from typing import Any
 
-from pydantic import BeforeValidator, Field
+from pydantic import Field
 
-from simulacra.config import Config
-
-
-def _split(value: Any) -> Any:
-    """Text with commas as words."""
-    return tuple(word.strip() for word in value.split(",") if word.strip()) if isinstance(value, str) else value
-
-
-Words = Annotated[tuple[str, ...], BeforeValidator(_split)]
-"""Names, also as one text with commas between them."""
+from simulacra.config import Config, Words
 
 
 class Protocol(Config):

@@ -5,9 +5,8 @@ from typing import Literal
 
 from pydantic import Field
 
-from simulacra.config import Config
+from simulacra.config import Config, Words
 from simulacra.errors import UserError
-from simulacra.protocol import Words
 
 
 class RunOptions(Config):

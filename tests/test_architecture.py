@@ -19,11 +19,12 @@ PACKAGE = ROOT / "simulacra"
 # Modules by name below `simulacra.`; `*` stands for anything.
 LEAVES = ("errors", "buffers", "randomness", "ema", "config", "precision", "timeline", "capabilities", "disk")
 KERNEL = ("game", "play", "rules")
-PARTS = ("networks*", "costs*", "penalties*", "game", "rules", "data.spec")
+PARTS = ("networks*", "costs*", "penalties*", "augment*", "game", "rules", "data.spec")
 MAY_IMPORT = {
     "networks*": ("networks*", "buffers", "precision"),
-    "costs*": ("costs*", "buffers", "precision"),
+    "costs*": ("costs*", "buffers", "precision", "errors"),
     "penalties*": ("penalties*", "buffers", "precision"),
+    "augment*": ("augment*", "precision", "errors"),
     "game": (*KERNEL, *LEAVES),
     "play": (*KERNEL, *LEAVES),
     "rules": (*KERNEL, *LEAVES),
@@ -31,6 +32,7 @@ MAY_IMPORT = {
     "data*": ("data*", "errors", "randomness", "disk"),
     "features*": ("features*", "networks*", "data*", "play", "optimizers", "", *LEAVES),
     "metrics*": ("metrics*", "features*", "networks*", "data*", "play", "protocol", *LEAVES),
+    "explore*": ("explore*", "data*", "images", "metrics.path_length", *LEAVES),
     "models*": ("models*", *PARTS, *LEAVES),
     "recipes*": ("recipes*", "models*", "optimizers", *PARTS, *LEAVES),
     **dict.fromkeys(LEAVES, ("errors",)),
@@ -46,7 +48,7 @@ IMPORTED_BY = {
 """For modules that match a pattern, all that may import them."""
 OF_ALL_MODELS = ("models", "models.base", "models.registry")
 """The modules of `models` that are no system: all of it that anything but models and recipes may import."""
-PURE = ("networks*", "costs*", "penalties*", *KERNEL)
+PURE = ("networks*", "costs*", "penalties*", "augment*", *KERNEL)
 """Modules that use torch and the standard library, and nothing else from outside."""
 
 SOURCES = {

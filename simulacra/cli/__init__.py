@@ -9,7 +9,7 @@ from typing import Annotated
 import typer
 
 from simulacra import __version__
-from simulacra.cli import judging, looking, training
+from simulacra.cli import exploring, judging, looking, training
 from simulacra.errors import MachineError, UserError
 
 app = typer.Typer(
@@ -86,5 +86,5 @@ def simulacra(
     """Deep generative models: train, resume, sample, judge and share, one way for all of them."""
 
 
-for _family in (looking, training, judging):
+for _family in (looking, training, judging, exploring):
     _family.add_to(app)

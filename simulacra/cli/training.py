@@ -112,11 +112,12 @@ def _of_classes(
 
     from simulacra.capabilities import HasClasses
 
+    names = model.spec.classes
     if not isinstance(model, HasClasses):
         raise UserError(f"{run} is a {model.name}, which knows no classes: leave out --label and --per-class")
     if truncation is not None:
         raise UserError("--truncation is of samples of any class: leave it out, or --label and --per-class")
-    classes = range(len(model.spec.classes)) if label is None else [_class(label, model.spec.classes)]
+    classes = range(len(names)) if label is None else [_class(label, names)]
     return model.sample_labelled(torch.tensor([*classes]).repeat_interleave(per_class or n), seed=seed)
 
 

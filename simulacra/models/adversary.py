@@ -8,10 +8,13 @@ import torch
 from torch import Tensor, nn
 from torch.func import functional_call
 
+from simulacra.augment.adaptive import next_probability
 from simulacra.costs.adversarial import Objective
 from simulacra.game import At, Rows, Terms
 from simulacra.models.gan import GAN
+from simulacra.models.matching import feature_matching
 from simulacra.models.sight import PLAIN, Sight
+from simulacra.networks.features import features
 from simulacra.penalties.gradient import dragan, gradient_penalty, r1, r2
 from simulacra.penalties.orthogonal import orthogonal
 from simulacra.precision import widen
@@ -36,6 +39,22 @@ class Penalties:
     fade: float = 1.0
 
 
+@dataclass(frozen=True, kw_only=True)
+class Tricks:
+    """What steers the players beside the objective (Salimans et al. 2016), 0 for none.
+
+    `adversarial`: weight of the generator's own cost; `matching`: of matching the discriminator's mean features on real
+    and generated rows (§3.1); `historical`: of staying near the mean of one's own past parameters (§3.3).
+    """
+
+    adversarial: float = 1.0
+    matching: float = 0.0
+    historical: float = 0.0
+
+
+NO_TRICKS = Tricks()
+
+
 class Adversary:
     """The costs of the two-player game between `model`'s generator and `discriminator` under `objective`.
 
@@ -53,13 +72,20 @@ class Adversary:
         unrolled: tuple[int, float] = (0, 0.0),
         watched: bool = False,
         sight: Sight = PLAIN,
+        tricks: Tricks = NO_TRICKS,
     ) -> None:
         self.model, self.discriminator, self.objective, self.penalties = model, discriminator, objective, penalties
-        self.unrolled, self.watched, self.sight = unrolled, watched, sight
+        self.unrolled, self.watched, self.sight, self.tricks = unrolled, watched, sight, tricks
 
     def start(self) -> dict[str, Tensor]:
         """The game's state before the first step."""
-        return {"lead": torch.tensor(0.5)} if self.watched else {}
+        state = {"lead": torch.tensor(0.5)} if self.watched else {}
+        if self.sight.adapt:
+            state["augment"] = torch.tensor(0.0)
+        if self.tricks.historical:
+            parts = {"discriminator": self.discriminator, "generator": self.model}
+            state |= {f"past_{name}": flat(module).detach().clone() for name, module in parts.items()}
+        return state
 
     def made(self, batch: Rows, at: At) -> Tensor:
         """Generated rows, as many as the batch has."""
@@ -74,25 +100,50 @@ class Adversary:
         critic, x = self.critic(batch), self.made(batch, at)
         seen, shown = self.sight(batch.x, at), self.sight(x, at)
         real, fake = widen(critic(seen)), widen(critic(shown))
-        return self._told(real, fake, at) | self._penalties(critic, seen, shown, at)
+        return self._told(real, fake, batch, at) | self._penalties(critic, seen, shown, at)
 
-    def _told(self, real: Tensor, fake: Tensor, at: At) -> dict[str, Tensor]:
-        """The objective's terms of these scores, which are watched."""
+    def _told(self, real: Tensor, fake: Tensor, batch: Rows, at: At) -> dict[str, Tensor]:
+        """The objective's terms of these scores, which are watched, and followed by adaptive augmentation."""
         for name, score in (("D(x)", real), ("D(G(z))", fake)):
             at.watch(name, score.sigmoid() if self.objective.probability else score)
+        if self.sight.adapt:
+            p = next_probability(at.state("augment"), real.detach().sign().mean(), batch.joint, self.sight.adapt)
+            at.write("augment", p)
+            at.watch("augment", p)
         return dict(self.objective.discriminator(real, fake))
 
     def generate(self, batch: Rows, at: At) -> Terms:
         """G's cost on fresh noise (Algorithm 1, last lines), beside real images where the objective pairs them."""
         critic, shown = self.critic(batch), self.sight(self.made(batch, at), at)
         steps, rate = self.unrolled
-        compared = self.objective.paired or self.watched or steps
+        compared = self.objective.paired or self.watched or steps or self.tricks.matching
         seen = self.sight(batch.x, at) if compared else shown
         ahead = unroll(critic, self._cost, seen, shown, steps, rate) if steps else critic
         fake = widen(ahead(shown))
         if self.watched:
             self._watch(widen(critic(seen)), widen(critic(shown)) if steps else fake, at)
-        return self.objective.generator(fake, widen(ahead(seen)) if self.objective.paired else None)
+        terms = self.objective.generator(fake, widen(ahead(seen)) if self.objective.paired else None)
+        return self._steered(terms, at) | self._matched(critic, seen, shown)
+
+    def _steered(self, terms: Terms, at: At) -> dict[str, Tensor]:
+        """The generator's terms by their weight, and its past."""
+        weight = self.tricks.adversarial
+        own = {name: weight * term for name, term in terms.items()} if weight != 1.0 else dict(terms)
+        return (own if weight else {}) | self._past("generator", self.model, at)
+
+    def _matched(self, critic: nn.Module, seen: Tensor, shown: Tensor) -> dict[str, Tensor]:
+        if not self.tricks.matching:
+            return {}
+        real, fake = features(critic, seen).features, features(critic, shown).features
+        return {"matching": self.tricks.matching * feature_matching(real.detach(), fake)}
+
+    def _past(self, name: str, module: nn.Module, at: At) -> dict[str, Tensor]:
+        """The cost of leaving one's past, and the past with the present in it."""
+        if not self.tricks.historical:
+            return {}
+        now, past = flat(module), at.state(f"past_{name}")
+        at.write(f"past_{name}", past.lerp(now.detach(), 1.0 / (at.clock.step + 2)))
+        return {"historical": self.tricks.historical * (now - past).square().sum()}
 
     def _watch(self, real: Tensor, fake: Tensor, at: At) -> None:
         """Keep the state `lead`."""
@@ -128,7 +179,12 @@ class Adversary:
             terms["dragan"] = dragan(critic, real, noise, weights.dragan)
         if weights.orthogonal:
             terms["orthogonal"] = orthogonal(self.discriminator, weights.orthogonal)
-        return terms
+        return terms | self._past("discriminator", self.discriminator, at)
+
+
+def flat(module: nn.Module) -> Tensor:
+    """All parameters in one vector, differentiably."""
+    return torch.cat([parameter.flatten() for parameter in module.parameters()])
 
 
 def leading(before: Tensor, real: Tensor, fake: Tensor) -> Tensor:

@@ -112,7 +112,7 @@ class AuxiliaryAdversary(ConditionalAdversary):
         critic, x = self.discriminator, self.made(batch, at)
         seen, shown = self.sight(batch.x, at), self.sight(x, at)
         (real, real_class), (fake, fake_class) = critic.both(seen), critic.both(shown)
-        terms = self._told(widen(real), widen(fake), at) | self._penalties(critic, seen, shown, at)
+        terms = self._told(widen(real), widen(fake), batch, at) | self._penalties(critic, seen, shown, at)
         at.watch("C(x)", (real_class.argmax(1) == labels_of(batch)).float())
         return {
             **terms,
@@ -125,7 +125,7 @@ class AuxiliaryAdversary(ConditionalAdversary):
         fake, fake_class = self.discriminator.both(self.sight(self.made(batch, at), at))
         real = widen(self.discriminator(self.sight(batch.x, at))) if self.objective.paired else None
         return {
-            **self.objective.generator(widen(fake), real),
+            **self._steered(self.objective.generator(widen(fake), real), at),
             "class": self._classify(fake_class, labels_of(batch)),
         }
 

@@ -1,7 +1,9 @@
 """The discriminators of plain generative adversarial networks: perceptrons, DCGAN's convolutions or residual blocks."""
 
+from collections.abc import Callable
 from typing import Literal
 
+import torch
 from pydantic import Field
 from torch import nn
 
@@ -10,6 +12,7 @@ from simulacra.data.spec import Spec
 from simulacra.errors import UserError
 from simulacra.networks.activations import ACTIVATIONS, Activation
 from simulacra.networks.dcgan import Downsampler, initialise
+from simulacra.networks.minibatch import MinibatchDeviation, MinibatchDiscrimination
 from simulacra.networks.mlp import MLP
 from simulacra.networks.residual import ResidualDiscriminator
 from simulacra.networks.spectral import spectrally_normalised
@@ -28,6 +31,9 @@ class DiscriminatorConfig(Config):
     norm: Literal["batch", "none"] = Field("none", description="normalisation (dcgan)")
     activation: Activation = Field("leaky", description="nonlinearity (mlp and dcgan)")
     maxout: int = Field(0, ge=0, le=100, description="linear pieces of a maxout unit (mlp); 0 for the activation")
+    minibatch: Literal["none", "discrimination", "deviation"] = Field(
+        "none", description="a layer before the last in which rows see each other (Salimans 2016, Karras 2018)"
+    )
     spectral: bool = Field(False, description="every layer spectrally normalised (Miyato et al. 2018)")
 
 
@@ -36,7 +42,30 @@ def discriminator(config: DiscriminatorConfig, spec: Spec) -> nn.Module:
     ignore."""
     _check(config)
     network = _network(config, spec)
+    if config.minibatch != "none":
+        see_each_other(network, MINIBATCH[config.minibatch])
     return spectrally_normalised(network) if config.spectral else network
+
+
+MINIBATCH: dict[str, Callable[[int], nn.Module]] = {
+    "discrimination": lambda inputs: MinibatchDiscrimination(inputs, kernels=100, dimensions=5),
+    "deviation": lambda inputs: MinibatchDeviation(),
+}
+
+
+def see_each_other(network: nn.Module, layer: Callable[[int], nn.Module]) -> None:
+    """Put `layer(inputs)`, which adds features to rows `[N, inputs]`, before the last linear layer of `network`."""
+    name, last = [(name, one) for name, one in network.named_modules() if isinstance(one, nn.Linear)][-1]
+    between = layer(last.in_features)
+    with torch.no_grad():
+        width = between(torch.zeros(2, last.in_features)).shape[1]
+    wider = type(last)(width, last.out_features)
+    with torch.no_grad():
+        wider.weight[:, : last.in_features] = last.weight
+        wider.weight[:, last.in_features :].normal_(0.0, 0.02)
+        wider.bias.copy_(last.bias)
+    parent, _, attribute = name.rpartition(".")
+    setattr(network.get_submodule(parent), attribute, nn.Sequential(between, wider))
 
 
 def _check(config: DiscriminatorConfig) -> None:

@@ -7,6 +7,7 @@ from collections.abc import Iterator
 from math import inf
 from typing import Literal
 
+import torch
 from pydantic import Field
 from torch import Tensor, nn
 
@@ -20,6 +21,7 @@ from simulacra.networks.activations import ACTIVATIONS, Activation
 from simulacra.networks.dcgan import Upsampler, initialise
 from simulacra.networks.mlp import MLP
 from simulacra.networks.residual import ResidualGenerator
+from simulacra.networks.virtual import virtually_normalised
 
 
 class GANConfig(Config):
@@ -34,7 +36,7 @@ class GANConfig(Config):
         256, ge=1, description="units of a hidden layer (mlp), channels next to the image (dcgan) or of all blocks"
     )
     depth: int = Field(2, ge=1, le=100, description="hidden layers of the mlp")
-    norm: Literal["batch", "none"] | None = Field(
+    norm: Literal["batch", "virtual", "none"] | None = Field(
         None, description="normalisation; null for the network's own: none in the mlp, batch norm elsewhere"
     )
     activation: Activation | None = Field(
@@ -101,17 +103,26 @@ class GAN(Model):
 
 
 def generator_of(config: GANConfig, spec: Spec) -> nn.Module:
-    """The network of `config`: latents `[N, J]` to rows of `spec`."""
-    """The network of `config`. Raises UserError for an option that it would ignore."""
+    """The network of `config`: latents `[N, J]` to rows of `spec`. Virtual batch norm refers to the same 64 latents
+    for ever (Salimans et al. 2016). Raises UserError for an option that it would ignore."""
+    _check(config)
+    network = _network(config, spec)
+    return virtually_normalised(network, _reference(config)) if config.norm == "virtual" else network
+
+
+def _check(config: GANConfig) -> None:
     own = config.norm != "none" and config.activation in (None, "relu")
     if config.network == "residual" and not own:
         raise UserError("residual blocks have batch norm and relu: leave out norm and activation, or choose dcgan")
     if config.network != "dcgan" and config.constant:
         raise UserError(f"constant is of dcgan's channels, the network is {config.network}: leave it out")
+
+
+def _network(config: GANConfig, spec: Spec) -> nn.Module:
     final = nn.Tanh if spec.kind == "image" else nn.Identity
     if config.network == "mlp":
         activation = ACTIVATIONS[config.activation or "leaky"]
-        norm, points = config.norm == "batch", spec.kind == "vector"
+        norm, points = config.norm in ("batch", "virtual"), spec.kind == "vector"
         sizes = config.width, config.depth
         return MLP((config.latent,), spec.shape, *sizes, activation, final, batch_norm=norm, exact=points)
     if config.network == "residual":
@@ -121,3 +132,9 @@ def generator_of(config: GANConfig, spec: Spec) -> nn.Module:
     network = Upsampler(config.latent, spec.image_shape, config.width, norm, final, activation, constant)
     initialise(network)
     return network
+
+
+def _reference(config: GANConfig) -> Tensor:
+    law = randomness.sample_uniform if config.prior == "uniform" else randomness.sample_normal
+    z = law(64, config.latent, seed=0).to(torch.get_default_dtype())
+    return 2.0 * z - 1.0 if config.prior == "uniform" else z

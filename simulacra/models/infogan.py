@@ -72,7 +72,7 @@ class InfoAdversary(Adversary):
         seen = self.sight(batch.x, at)
         shown = self.sight(self.model.synthesise(self.model.coded(*codes)), at)
         fake, said = critic.both(shown)
-        terms = self._told(widen(critic(seen)), widen(fake), at) | self._penalties(critic, seen, shown, at)
+        terms = self._told(widen(critic(seen)), widen(fake), batch, at) | self._penalties(critic, seen, shown, at)
         return terms | self._read(said, codes)
 
     def generate(self, batch: Rows, at: At) -> Terms:
@@ -80,7 +80,7 @@ class InfoAdversary(Adversary):
         codes = self.model.drawn(at)
         fake, said = self.discriminator.both(self.sight(self.model.synthesise(self.model.coded(*codes)), at))
         real = widen(self.discriminator(self.sight(batch.x, at))) if self.objective.paired else None
-        return dict(self.objective.generator(widen(fake), real)) | self._read(said, codes)
+        return self._steered(self.objective.generator(widen(fake), real), at) | self._read(said, codes)
 
     def made(self, batch: Rows, at: At) -> Tensor:
         """G(z, c) of fresh codes, for penalties."""

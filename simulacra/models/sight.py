@@ -5,6 +5,7 @@ from dataclasses import dataclass
 
 from torch import Tensor
 
+from simulacra.augment import adaptive, differentiable
 from simulacra.data.spec import Spec
 from simulacra.game import At
 
@@ -27,12 +28,8 @@ class Sight:
     def __call__(self, x: Tensor, at: At) -> Tensor:
         """What is shown of rows `[N, ...]`: `[N / pack, ...]`, differentiable in `x`."""
         if self.augment:
-            from simulacra.augment import differentiable
-
             x = differentiable.augment(x, at.uniform(differentiable.numbers(self.augment)), self.augment)
         if self.adapt:
-            from simulacra.augment import adaptive
-
             x = adaptive.adaptive(x, at.uniform(adaptive.NUMBERS), at.state("augment"))
         if self.noise:
             x = x + self.noise * (1.0 - at.progress) * at.normal(*x.shape[1:])

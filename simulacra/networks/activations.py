@@ -17,7 +17,7 @@ ACTIVATIONS: dict[Activation, Callable[[], nn.Module]] = {
 
 class Maxout(nn.Module):
     """The largest of every `pieces` values, which are `N` apart: `[B, pieces·N]` to `[B, N]` (Goodfellow et al. 2013,
-    Maxout Networks, eq. 1)."""
+    Maxout Networks, §3)."""
 
     def __init__(self, pieces: int) -> None:
         super().__init__()

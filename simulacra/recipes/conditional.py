@@ -31,7 +31,9 @@ class NetworkOptions(TwoPlayerOptions):
     latent: int = Field(100, ge=1, description="dimensions of the latent z")
     width: int | None = Field(None, ge=1, description="channels next to the image (dcgan: 64), units (mlp: 256)")
     depth: int = Field(2, ge=1, le=100, description="hidden layers of the mlp")
-    norm: Literal["batch", "none"] = Field("batch", description="normalisation in the discriminator of convolutions")
+    discriminator_norm: Literal["batch", "none"] = Field(
+        "batch", description="normalisation in the discriminator of convolutions"
+    )
 
 
 class ConditionalOptions(NetworkOptions):
@@ -51,7 +53,9 @@ class ProjectionOptions(ConditionalOptions):
     generator: Adam = Adam(lr=2e-4, betas=(0.0, 0.9))
     discriminator: Adam = Adam(lr=2e-4, betas=(0.0, 0.9))
     spectral: bool = Field(True, description="spectral normalisation of the discriminator's layers")
-    norm: Literal["batch", "none"] = Field("none", description="normalisation in the discriminator of convolutions")
+    discriminator_norm: Literal["batch", "none"] = Field(
+        "none", description="normalisation in the discriminator of convolutions"
+    )
 
 
 @recipe(
@@ -130,8 +134,9 @@ def resolve(spec: Spec, options: Options) -> Options:
     network = options.network or ("dcgan" if spec.kind == "image" else "mlp")
     if network == "dcgan" and spec.kind != "image":
         raise UserError("convolutions are for images, the data is vectors: give --network mlp")
-    width, norm = options.width or {"dcgan": 64, "mlp": 256}[network], "none" if network == "mlp" else options.norm
-    settled = options.model_copy(update={"network": network, "width": width, "norm": norm})
+    width, norm = options.width or {"dcgan": 64, "mlp": 256}[network], options.discriminator_norm
+    norm = "none" if network == "mlp" else norm
+    settled = options.model_copy(update={"network": network, "width": width, "discriminator_norm": norm})
     check(settled, _critic_config(settled))
     return settled
 
@@ -146,12 +151,13 @@ def _classes(spec: Spec, name: str, options: ConditionalOptions) -> int:
 
 def require_plain_turns(options: TwoPlayerOptions, name: str) -> None:
     """Raises UserError for what a discriminator with a second task does not do."""
-    if options.unrolled or options.rest_above:
-        raise UserError(f"the discriminator of {name} has a second task: leave out --unrolled and --rest-above")
+    if options.unrolled or options.rest_above or options.feature_matching:
+        words = "leave out --unrolled, --rest-above and --feature-matching"
+        raise UserError(f"the discriminator of {name} has a second task: {words}")
 
 
 def _critic_config(options: NetworkOptions) -> DiscriminatorConfig:
-    return options.part(DiscriminatorConfig)
+    return options.part(DiscriminatorConfig, norm=options.discriminator_norm)
 
 
 def critic_of(spec: Spec, options: NetworkOptions) -> nn.Module:

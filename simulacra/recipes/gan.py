@@ -23,7 +23,7 @@ class GANOptions(TwoPlayerOptions):
     width: int = Field(256, ge=1, description="units of a hidden layer")
     depth: int = Field(2, ge=1, le=100, description="hidden layers")
     activation: Activation = Field("leaky", description="nonlinearity of both players")
-    generator_norm: Literal["batch", "none"] = Field("none", description="normalisation in the generator")
+    generator_norm: Literal["batch", "virtual", "none"] = Field("none", description="normalisation in the generator")
     discriminator_width: int | None = Field(None, ge=1, description="units of its hidden layers (default: width)")
     discriminator_depth: int | None = Field(None, ge=1, le=100, description="its hidden layers (default: depth)")
     maxout: int = Field(0, ge=0, le=100, description="linear pieces of the discriminator's maxout units; 0 for none")
@@ -37,7 +37,7 @@ class DCGANOptions(TwoPlayerOptions):
     activation: Literal["relu", "tanh"] = Field(
         "relu", description="nonlinearity of both players; relu is leaky in the discriminator"
     )
-    generator_norm: Literal["batch", "none"] = Field("batch", description="normalisation in the generator")
+    generator_norm: Literal["batch", "virtual", "none"] = Field("batch", description="normalisation in the generator")
     discriminator_norm: Literal["batch", "none"] = Field(
         "batch", description="normalisation in the discriminator; a gradient penalty wants none"
     )

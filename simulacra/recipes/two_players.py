@@ -8,12 +8,14 @@ from typing import Annotated, Literal, TypedDict
 from pydantic import AfterValidator, Field
 from torch import Tensor, nn
 
-from simulacra.config import Config
+from simulacra.augment.differentiable import POLICIES, numbers
+from simulacra.config import Config, Words
 from simulacra.costs.adversarial import OBJECTIVES, Objective
+from simulacra.costs.smoothing import smoothed
 from simulacra.data.spec import Spec
 from simulacra.errors import UserError, unknown
 from simulacra.game import Game, Move, Player, Round, Stage
-from simulacra.models.adversary import Adversary, Penalties
+from simulacra.models.adversary import Adversary, Penalties, Tricks
 from simulacra.models.discriminator import DiscriminatorConfig, discriminator
 from simulacra.models.gan import GAN, GANConfig
 from simulacra.models.sight import Sight
@@ -62,6 +64,15 @@ class TwoPlayerOptions(Config):
     r1_every: int = Field(16, ge=1, description="steps from one R1 or R2 penalty to the next (lazy regularisation)")
     unrolled: int = Field(0, ge=0, description="K, discriminator steps that the generator looks ahead; 0 for none")
     unrolled_rate: float = Field(0.1, gt=0, description="learning rate of those steps, plain descent")
+    smoothing: float = Field(0.0, ge=0, lt=1, description="one-sided label smoothing: real samples are this much fake")
+    adversarial: float = Field(1.0, ge=0, description="weight of the generator's own cost; 0 to match features alone")
+    feature_matching: float = Field(0.0, ge=0, description="weight of matching mean features for the generator")
+    historical: float = Field(0.0, ge=0, description="weight of historical averaging, for both players")
+    minibatch: Literal["none", "discrimination", "deviation"] = Field(
+        "none", description="a layer of the discriminator in which rows see each other"
+    )
+    augment: Words = Field((), description=f"augmentations of all it sees: {', '.join(POLICIES)}, with commas")
+    adapt: float = Field(0.0, ge=0, lt=1, description="target of adaptive augmentation (paper: 0.6); 0 for none")
     instance_noise: float = Field(
         0.0, ge=0, description="deviation of the noise on what the discriminator sees, falling to nothing; 0 for none"
     )
@@ -123,6 +134,7 @@ class Rules(TypedDict):
     """What the options say of an `Adversary` beside its networks and its sight."""
 
     objective: Objective
+    tricks: Tricks
     penalties: Penalties
     unrolled: tuple[int, float]
     watched: bool
@@ -141,7 +153,10 @@ def rules_of(options: TwoPlayerOptions) -> Rules:
         fade=options.fade,
     )
     return Rules(
-        objective=OBJECTIVES[options.objective],
+        objective=smoothed(OBJECTIVES[options.objective], options.smoothing),
+        tricks=Tricks(
+            adversarial=options.adversarial, matching=options.feature_matching, historical=options.historical
+        ),
         penalties=penalties,
         unrolled=(options.unrolled, options.unrolled_rate),
         watched=options.rest_above is not None,
@@ -152,7 +167,10 @@ def sight_of(options: TwoPlayerOptions, spec: Spec) -> Sight:
     """What the discriminator is shown. Raises UserError where the batch does not fill packs."""
     if options.batch % options.pack:
         raise UserError(f"batch {options.batch} does not divide into packs of {options.pack}: choose another --batch")
-    return Sight(noise=options.instance_noise, pack=options.pack)
+    if (options.augment or options.adapt) and spec.kind != "image":
+        raise UserError("augmentations are of images, the data is vectors: leave out --augment and --adapt")
+    numbers(options.augment)
+    return Sight(augment=options.augment, adapt=options.adapt, noise=options.instance_noise, pack=options.pack)
 
 
 def clipped(module: nn.Module, bound: float) -> None:
@@ -171,6 +189,12 @@ def check(options: TwoPlayerOptions, critic: DiscriminatorConfig) -> None:
         raise UserError("simultaneous moves are one each: leave discriminator_steps and generator_steps at 1")
     if options.turns == "simultaneous" and options.rest_above:
         raise UserError("simultaneous moves are made by both: leave out rest_above, or alternate")
+    if not options.adversarial and not options.feature_matching:
+        raise UserError("with adversarial 0 the generator descends nothing: give --feature-matching 1, say")
+    if options.feature_matching and options.unrolled:
+        raise UserError("features are of the present discriminator, not of one ahead: leave out --unrolled")
+    if options.adapt and not (OBJECTIVES[options.objective].probability or options.objective == "hinge"):
+        raise UserError(f"adapt reads the sign of scores, which means nothing under {options.objective}: use --augment")
     penalised = options.gradient_penalty or options.dragan or options.r1 or options.r2
     if options.objective == "wasserstein" and not (penalised or options.clip or options.spectral):
         log.warning("wasserstein wants a constrained critic: --clip 0.01, --gradient-penalty 10 or --spectral true")
