@@ -16,7 +16,7 @@ if TYPE_CHECKING:
     from simulacra.data import Source
     from simulacra.explore.inversion import InversionConfig
     from simulacra.explore.operands import Place
-    from simulacra.subjects import Subject
+    from simulacra.subjects import Subject, View
 
 explore_app = typer.Typer(
     help="Walk through what a model has learned: pictures, GIFs and films (X.png, X.gif, X.mp4).", no_args_is_help=True
@@ -57,19 +57,22 @@ class _Opened(NamedTuple):
 
     def source(self, split: str) -> "Source":
         """Its data in its own shape. Raises UserError where there is none, or none that fits."""
-        from simulacra.subjects import View
-
-        spec, trained_on = self.subject.spec, self.subject.trained_on
-        if self.data is None and trained_on is None:
+        spec, view = self.subject.spec, self._named() if self.data else self.subject.trained_on
+        if view is None:
             raise UserError(f"{self.subject.title} is no run that knows its data: name data with --data")
-        if self.data is not None and spec.kind == "image" and spec.channels in (1, 3):
-            view = View(word=self.data, size=(spec.height, spec.width), channels=spec.channels)
-        else:
-            view = View(word=self.data) if self.data is not None else trained_on
-        source = view.open(split)  # type: ignore[union-attr]
+        source = view.open(split)
         if source.spec.shape != spec.shape:
             raise UserError(f"{source.word} has rows of shape {source.spec.shape}, the model {spec.shape}")
         return source
+
+    def _named(self) -> "View":
+        """The data that `--data` names, images at the model's size and in its colours."""
+        from simulacra.subjects import View
+
+        spec, word = self.subject.spec, self.data or ""
+        if spec.kind != "image" or spec.channels not in (1, 3):
+            return View(word=word)
+        return View(word=word, size=(spec.height, spec.width), channels=spec.channels)
 
 
 def _open(run: str, out: str, device: str, needs: str, data: str | None = None, *, still: bool = False) -> _Opened:
@@ -130,7 +133,7 @@ def interpolate(
     ends: Annotated[
         list[str] | None,
         typer.Argument(
-            help="stops: a sample's number (3,17: their mean), a picture, class:NAME (default: samples of the seed, in pairs)"
+            help="stops: a sample's number (3,17: their mean), a picture, class:NAME (default: samples in pairs)"
         ),
     ] = None,
     out: Annotated[str, typer.Option(help="X.png: a row per pair; X.gif, X.mp4: there and back")] = "interpolate.png",

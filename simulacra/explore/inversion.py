@@ -58,9 +58,9 @@ def invert(
 
     Starts are the code, where the model encodes, and those of 1000 draws of the prior (of the stream `seed`, the same
     for all images) whose pictures are nearest. The learning rate falls to zero along a cosine. Of all starts and steps
-    the latent with the lowest objective is kept, so more of either never does worse than their first. Latents of a
-    prior without spherical symmetry stay within the range of the draws (such a prior may be bounded; Lipton & Tripathi
-    2017 clip for that reason). 250 latents move at a time: beside `x`, its inversions and latents, memory does not grow with N.
+    the latent with the lowest objective is kept, so it is never worse than the best start. Latents of a prior without
+    spherical symmetry stay within the range of the draws (such a prior may be bounded; Lipton & Tripathi 2017 clip for
+    that reason). 250 latents move at a time: beside `x`, its inversions and latents, memory does not grow with N.
 
     `progress(done, of)` hears of latents. Weights get no gradient.
 

@@ -142,6 +142,7 @@ class Rules(TypedDict):
 
 def rules_of(options: TwoPlayerOptions) -> Rules:
     """The objective, smoothed if wanted, the penalties and the generator's view ahead."""
+    objective = OBJECTIVES[options.objective]
     penalties = Penalties(
         gradient=options.gradient_penalty,
         one_sided=options.one_sided,
@@ -153,7 +154,7 @@ def rules_of(options: TwoPlayerOptions) -> Rules:
         fade=options.fade,
     )
     return Rules(
-        objective=smoothed(OBJECTIVES[options.objective], options.smoothing),
+        objective=smoothed(objective, options.smoothing) if options.smoothing else objective,
         tricks=Tricks(
             adversarial=options.adversarial, matching=options.feature_matching, historical=options.historical
         ),

@@ -55,7 +55,7 @@ def test_it_is_a_function_of_the_seed_and_each_row_its_own() -> None:
     assert not torch.allclose(invert(model, x, few, seed=2).latents, first.latents)
 
 
-def test_more_steps_and_starts_are_never_worse_than_the_first() -> None:
+def test_wild_steps_are_never_worse_than_the_best_start() -> None:
     model, x = Linear(matrix(12, 4)), data(6)
     still = invert(model, x, config(steps=0, starts=1)).errors
     assert (invert(model, x, config(steps=3, starts=3, rate=1000.0)).errors <= still + 1e-6).all()
