@@ -13,11 +13,12 @@ from pathlib import Path
 from statistics import mean
 from typing import Any
 
+import simulacra
 from benchmarks.tables import Row, Table, arguments, chosen, curve, markdown, plan, write
 from simulacra.costs.adversarial import OBJECTIVES
 
 STEPS = 1_500
-WATCH = {"evaluate": "fid,precision,recall", "evaluate_features": "mnist", "evaluate_every": str(STEPS // 10)}
+WATCH = {"evaluate": "fid", "evaluate_features": "mnist", "evaluate_every": str(STEPS // 10)}
 ADAM = {
     f"{player}.{name}": value
     for player in ("generator", "discriminator")
@@ -79,8 +80,9 @@ def every() -> list[Row]:
 
 def judge(run: Path) -> dict[str, Any]:
     """The scores at the last step, and the curve of FID."""
-    final = {name: curve(run, name)[-1][1] for name in ("fid", "precision", "recall")}
-    return final | {"curve": curve(run, "fid")}
+    found = simulacra.evaluate(run, metrics=("precision", "recall"), features="mnist", quiet=True).scores
+    path = curve(run, "fid")
+    return {name: score.value for name, score in found.items()} | {"fid": path[-1][1], "curve": path}
 
 
 def lines(table: Table, rows: list[Row]) -> list[list[object]]:
