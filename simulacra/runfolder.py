@@ -47,6 +47,7 @@ class Record(Config):
     recipe: str
     options: dict[str, Any]
     data: DataRecord
+    beside: DataRecord | None = None
     run: dict[str, Any]
     budget: BudgetRecord
     horizon: int

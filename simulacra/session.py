@@ -13,6 +13,7 @@ from torch import nn
 from simulacra import __version__, randomness
 from simulacra.config import Config
 from simulacra.data import Source, open_data
+from simulacra.data.subset import some, some_of_each, unlabelled
 from simulacra.errors import UserError, unknown
 from simulacra.precision import Precision, choose_device, choose_precision
 from simulacra.recipes import Plan, Recipe, find
@@ -30,6 +31,7 @@ class Session:
     options: RunOptions
     plan: Plan
     source: Source
+    beside: Source | None
     device: torch.device
     precision: Precision
     record: dict[str, Any]
@@ -68,7 +70,9 @@ def settle(
         _same("recipe", name, recorded["recipe"], folder)
     options = _run_options(run, recorded, folder)
     given = _recipe_options(kind, recipe, recorded, folder)
-    source = _source(data, kind, options, recorded, folder)
+    source, beside = companions(kind, _source(data, kind, options, recorded, folder), options)
+    _unchanged(source, recorded and recorded["data"], folder)
+    _unchanged(beside, recorded and recorded.get("beside"), folder)
     if options.deterministic:
         os.environ.setdefault("CUBLAS_WORKSPACE_CONFIG", ":4096:8")  # cuBLAS reads it when it starts
     device = choose_device(options.device)
@@ -82,6 +86,7 @@ def settle(
         _same("from", str(origin), recorded["origin"], folder)
     origin = recorded["origin"] if recorded else origin and str(origin)
     record = _record(kind, source, options, plan, {"steps": steps, "minutes": minutes})
+    record["beside"] = beside and _data_record(beside)
     record |= {"horizon": horizon, "horizon_minutes": in_time, "from": origin, "device": str(device)}
     return Session(
         folder=folder,
@@ -89,6 +94,7 @@ def settle(
         options=options,
         plan=plan,
         source=source,
+        beside=beside,
         device=device,
         precision=precision,
         record=record,
@@ -167,21 +173,50 @@ def _same(name: str, asked: Any, recorded: Any, folder: RunFolder) -> None:
 def _source(
     word: str | None, kind: Recipe, options: RunOptions, recorded: Mapping[str, Any] | None, folder: RunFolder
 ) -> Source:
-    source = open_data(
+    return open_data(
         word or (recorded["data"]["word"] if recorded else kind.data),
         size=parse_size(options.size),
         channels=options.channels,
         skip_broken=options.skip_broken,
         stream=options.stream,
     )
-    if recorded and recorded["data"]["fingerprint"] != source.fingerprint:
-        was = recorded["data"]
+
+
+def companions(kind: Recipe, source: Source, options: RunOptions) -> tuple[Source, Source | None]:
+    """The rows to train on, and those that come beside them. Raises UserError for what the recipe lacks or has no use
+    for."""
+    source = some(source, options.rows, options.seed) if options.rows else source
+    if kind.beside != "data" and (options.beside or options.beside_rows):
+        raise UserError(f"{kind.name} is trained on one data set: leave out --beside and --beside-rows")
+    if kind.beside != "labelled" and options.labelled:
+        raise UserError(f"{kind.name} sees all labels or none: leave out --labelled")
+    if kind.beside == "labelled":
+        if not options.labelled:
+            raise UserError(f"{kind.name} learns from few labels: give --labelled 10 for 10 of each class")
+        return unlabelled(source), some_of_each(source, options.labelled, options.seed)
+    if kind.beside == "data":
+        return source, _second(kind, source, options)
+    return source, None
+
+
+def _second(kind: Recipe, source: Source, options: RunOptions) -> Source:
+    if not options.beside:
+        raise UserError(f"{kind.name} is of two data sets: give the second as --beside WORD")
+    image = source.spec.kind == "image"
+    shape = {"size": source.spec.shape[1:], "channels": source.spec.channels} if image else {}
+    other = open_data(options.beside, **shape, skip_broken=options.skip_broken, stream=options.stream)
+    if other.spec.shape != source.spec.shape:
+        raise UserError(f"rows of {source.word!r} and {other.word!r} differ in shape: choose sets that agree")
+    return some(other, options.beside_rows, options.seed) if options.beside_rows else other
+
+
+def _unchanged(source: Source | None, was: Mapping[str, Any] | None, folder: RunFolder) -> None:
+    if source and was and was["fingerprint"] != source.fingerprint:
         raise UserError(
             f"the data has changed: {folder.path} was trained on '{was['word']}' ({was['rows']:,} rows, "
             f"{was['fingerprint'][:12]}), now it is '{source.word}' ({len(source):,} rows, {source.fingerprint[:12]}): "
             f"restore it, or choose another --out"
         )
-    return source
 
 
 def _budget(
@@ -205,16 +240,20 @@ def _record(kind: Recipe, source: Source, options: RunOptions, plan: Plan, budge
         "simulacra": __version__,
         "recipe": kind.name,
         "options": plan.options.model_dump(mode="json"),
-        "data": {
-            "word": source.word,
-            "split": source.split,
-            "rows": len(source),
-            "spec": source.spec.as_dict(),
-            "summary": source.summary,
-            "fingerprint": source.fingerprint,
-            "in_memory": source.in_memory,
-        },
+        "data": _data_record(source),
         "channels_last": [name for name, player in plan.players.items() if has_convolutions(player.module)],
         "run": {name: getattr(options, name) for name in FIXED},
         "budget": budget,
+    }
+
+
+def _data_record(source: Source) -> dict[str, Any]:
+    return {
+        "word": source.word,
+        "split": source.split,
+        "rows": len(source),
+        "spec": source.spec.as_dict(),
+        "summary": source.summary,
+        "fingerprint": source.fingerprint,
+        "in_memory": source.in_memory,
     }

@@ -19,6 +19,10 @@ class RunOptions(Config):
     seed: int = Field(0, ge=0, lt=2**62, description="key of all randomness")
     size: str | None = Field(None, description="resize images to this, as 64 or 64x48 (height x width)")
     channels: Literal[1, 3] | None = Field(None, description="1: as grey, 3: as colour (default: as the data is)")
+    rows: int | None = Field(None, gt=0, description="train on so many rows of the data, chosen by the seed")
+    beside: str | None = Field(None, description="a second data set, for recipes of two: as --data")
+    beside_rows: int | None = Field(None, gt=0, description="so many rows of the second data set")
+    labelled: int | None = Field(None, gt=0, description="rows of each class whose labels may be seen (ssgan)")
     mirror: bool = Field(False, description="flip training images left to right by a fair coin")
     skip_broken: bool = Field(False, description="leave out files that cannot be read instead of refusing")
     stream: bool | None = Field(None, description="decode files while training (default: when over 1 GiB in memory)")
@@ -42,7 +46,10 @@ class RunOptions(Config):
     quiet: bool = Field(False, description="no progress")
 
 
-FIXED = ("seed", "size", "channels", "mirror", "skip_broken", "stream", "precision", "deterministic")
+FIXED = (
+    *("seed", "size", "channels", "rows", "beside", "beside_rows", "labelled"),
+    *("mirror", "skip_broken", "stream", "precision", "deterministic"),
+)
 BUDGETS = ("steps", "images", "minutes")
 
 

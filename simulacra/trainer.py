@@ -263,6 +263,7 @@ class Trainer:
             mirror=self.options.mirror,
             full_passes=stage.full_passes,
             channels_last=any(has_convolutions(player.module) for player in stage.game.players.values()),
+            beside=self.session.beside,
         )
 
     def _close(self) -> None:

@@ -17,6 +17,7 @@ class Batch:
         start: number of this rank's first row in the joint batch.
         joint: rows in the joint batch, over all ranks.
         pass_end: whether this is the last batch of a full pass (always False where rows are shuffled).
+        beside: as many rows of a second data set, or None.
     """
 
     x: Tensor
@@ -25,6 +26,7 @@ class Batch:
     start: int
     joint: int
     pass_end: bool
+    beside: "Batch | None" = None
 
     def __len__(self) -> int:
         return len(self.index)
@@ -33,7 +35,9 @@ class Batch:
         """Rows first..last-1 of this batch, for micro-batches."""
         labels = None if self.labels is None else self.labels[first:last]
         index = self.index[first:last]
-        return replace(self, x=self.x[first:last], labels=labels, index=index, start=self.start + first)
+        beside = None if self.beside is None else self.beside.rows(first, last)
+        x = self.x[first:last]
+        return replace(self, x=x, labels=labels, index=index, start=self.start + first, beside=beside)
 
 
 def to_unit(x: Tensor, layout: torch.memory_format = torch.contiguous_format) -> Tensor:

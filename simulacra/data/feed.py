@@ -20,9 +20,11 @@ from simulacra.data.dealing import Deal, Dealer
 from simulacra.data.randoms import flips
 from simulacra.data.source import Source
 from simulacra.errors import MachineError, UserError
+from simulacra.randomness import key_of
 
 log = logging.getLogger("simulacra.data")
 Read = tuple[Tensor, tuple[int, ...]]
+BESIDE = 1  # key of the order of a second data set
 CAN_TELL_SENDERS = hasattr(signal, "sigwaitinfo")  # Linux; elsewhere any SIGTERM ends a worker
 
 
@@ -43,6 +45,7 @@ class Feed:
         mirror: flip images left to right by a fair coin, a function of (seed, epoch, row).
         full_passes: rows in their own order, the last partial batch of each pass kept (a rank's share may be empty).
         channels_last: memory format of image batches (vectors have none).
+        beside: a second data set, whose rows come beside each batch, in an order of their own.
 
     Raises:
         UserError: a number out of range, or mirrored vectors.
@@ -62,6 +65,7 @@ class Feed:
         mirror: bool = False,
         full_passes: bool = False,
         channels_last: bool = False,
+        beside: Source | None = None,
     ) -> None:
         _check(source, batch, rank, ranks, workers, mirror)
         self.source = source
@@ -75,6 +79,11 @@ class Feed:
         self._labels = None if source.labels is None else source.labels.to(self._device)
         self._store = _store(source, self._device)
         self._ahead = None if source.in_memory or not workers else _Ahead(source, self._dealer, workers, self._device)
+        self._beside = None
+        if beside is not None:
+            shared = {"batch": batch, "rank": rank, "ranks": ranks, "device": device, "workers": workers}
+            how = {"stage": stage, "mirror": mirror, "channels_last": channels_last}
+            self._beside = Feed(beside, seed=key_of(seed, BESIDE), **shared, **how)
 
     @property
     def batches_per_pass(self) -> int:
@@ -103,12 +112,15 @@ class Feed:
             start=deal.start,
             joint=deal.joint,
             pass_end=deal.pass_end,
+            beside=None if self._beside is None else self._beside.at(b),
         )
 
     def close(self) -> None:
         """Stop the workers. The feed can still be asked, and starts them again."""
         if self._ahead is not None:
             self._ahead.close()
+        if self._beside is not None:
+            self._beside.close()
 
     def _rows(self, b: int, deal: Deal, place: Tensor) -> Tensor:
         if self._store is not None:

@@ -11,6 +11,7 @@ from simulacra.data.joined import join
 from simulacra.data.known import open_cifar10, open_digits, open_fashion_mnist, open_mnist
 from simulacra.data.request import SPLITS, Request
 from simulacra.data.source import Source
+from simulacra.data.worlds.grammar import open_grammar
 from simulacra.data.worlds.points import open_grid, open_ring
 from simulacra.data.worlds.stacked import open_stacked_mnist
 from simulacra.errors import EmptySplit, UserError, unknown
@@ -24,6 +25,7 @@ NAMES: dict[str, Opener] = {
     "ring": open_ring,
     "grid": open_grid,
     "stacked_mnist": open_stacked_mnist,
+    "grammar": open_grammar,
 }
 PREFIXES: dict[str, Opener] = {"folder": open_folder, "zip": open_zip, "npz": open_npz, "hf": open_hub}
 ARGUMENTS = {"folder": "PATH", "zip": "PATH", "npz": "PATH", "hf": "owner/name"}

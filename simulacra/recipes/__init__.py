@@ -10,7 +10,7 @@ import pkgutil
 from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass
 from importlib.metadata import EntryPoint, entry_points
-from typing import Any
+from typing import Any, Literal
 
 from simulacra.config import Config
 from simulacra.data.spec import Spec
@@ -53,7 +53,8 @@ class Plan:
 @dataclass(frozen=True, kw_only=True)
 class Recipe:
     """A recipe and what `simulacra list` says of it. `rows` are ids of the table of systems; `size` is the number of
-    training rows, from which the default budget follows."""
+    training rows, from which the default budget follows. `beside`: what comes beside each batch: a second data set
+    (`data`), or the few rows whose labels may be seen (`labelled`)."""
 
     name: str
     family: str
@@ -62,6 +63,7 @@ class Recipe:
     paper: str
     options: type[Config]
     build: Callable[[Spec, int, Any], Plan]
+    beside: Literal["data", "labelled"] | None = None
 
     @property
     def about(self) -> str:
@@ -74,12 +76,20 @@ class Recipe:
 
 
 def recipe(
-    name: str, *, family: str, rows: Sequence[str], data: str, paper: str, options: type[Config]
+    name: str,
+    *,
+    family: str,
+    rows: Sequence[str],
+    data: str,
+    paper: str,
+    options: type[Config],
+    beside: Literal["data", "labelled"] | None = None,
 ) -> Callable[[Callable[[Spec, int, Any], Plan]], Recipe]:
     """Make a `Recipe` of the function `build(spec, size, options) -> Plan`; its docstring is the header."""
 
     def register(build: Callable[[Spec, int, Any], Plan]) -> Recipe:
-        return Recipe(name=name, family=family, rows=tuple(rows), data=data, paper=paper, options=options, build=build)
+        said = {"name": name, "family": family, "rows": tuple(rows), "data": data, "paper": paper}
+        return Recipe(**said, options=options, build=build, beside=beside)
 
     return register
 
