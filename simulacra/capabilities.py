@@ -106,6 +106,24 @@ class HasClasses(Protocol):
         ...
 
 
+@runtime_checkable
+class HasText(Protocol):
+    """Makes strings, and can say which."""
+
+    def text(self, x: Tensor) -> list[str]:
+        """The texts of data `[N, D]` on the scale of the data spec, one of each row."""
+        ...
+
+
+@runtime_checkable
+class Classifies(Protocol):
+    """Tells the data's classes apart."""
+
+    def classify(self, x: Tensor) -> Tensor:
+        """Logits `[N, K]` of data `[N, ...]`, K the data's classes."""
+        ...
+
+
 CAPABILITIES: dict[str, type] = {
     "sample": Samples,
     "encode": Encodes,
@@ -116,6 +134,8 @@ CAPABILITIES: dict[str, type] = {
     "truncated": Truncates,
     "log_weights": HasLogWeights,
     "labels": HasClasses,
+    "classify": Classifies,
+    "text": HasText,
 }
 
 

@@ -114,7 +114,7 @@ class Case:
         return names
 
     def _default_of_points(self) -> list[str]:
-        return ["modes", "swd"] if self.sides.word in WORLDS else ["swd"]
+        return ["modes", "swd"] if self.sides.word in WORLDS else ["grammar" if self.sides.word == "grammar" else "swd"]
 
     def _default_comparisons(self) -> list[str]:
         few = min(len(self.sides.of("reference")), len(self.sides.of("samples"))) < SMALL

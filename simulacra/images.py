@@ -4,7 +4,7 @@ import csv
 import io
 import math
 import os
-from collections.abc import Callable
+from collections.abc import Callable, Iterable
 from pathlib import Path
 
 import numpy as np
@@ -137,6 +137,16 @@ def write(samples: Tensor, path: str | Path, spec: Spec, labels: Tensor | None =
     try:
         place.parent.mkdir(parents=True, exist_ok=True)
         writer(samples, place, spec, labels)
+    except OSError as error:
+        raise MachineError(f"cannot write {place}: {error.strerror or error}") from error
+
+
+def write_lines(lines: Iterable[str], path: str | Path) -> None:
+    """Write one text a line, UTF-8. Raises MachineError as `write` does."""
+    place = Path(path).expanduser()
+    try:
+        place.parent.mkdir(parents=True, exist_ok=True)
+        replace(place, "".join(f"{line}\n" for line in lines).encode())
     except OSError as error:
         raise MachineError(f"cannot write {place}: {error.strerror or error}") from error
 

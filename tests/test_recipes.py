@@ -40,7 +40,7 @@ def played(plan, source, steps=2):
     """The terms of the last of some steps of every stage."""
     terms = {}
     for number, stage in enumerate(plan.stages):
-        feed = Feed(source, seed=0, stage=number, batch=plan.batch, full_passes=stage.full_passes)
+        feed = Feed(source, seed=0, stage=number, batch=plan.batch, full_passes=stage.full_passes, beside=source)
         for step in range(steps):
             first = step * stage.game.batches_per_step
             terms |= stage.game.step(
@@ -98,7 +98,8 @@ def test_every_recipe_builds_with_its_defaults_and_leaves_nothing_open(name, sou
     assert isinstance(plan.model, Model)
     assert plan.steps == sum(stage.steps for stage in plan.stages) >= len(plan.stages)
     assert all(stage.steps >= 1 for stage in plan.stages)
-    assert any(player.module is plan.model for player in plan.players.values())
+    owned = {id(parameter) for player in plan.players.values() for parameter in player.parameters}
+    assert all(id(parameter) in owned for parameter in plan.model.parameters())
     assert plan.model.spec == source.spec
 
 

@@ -80,13 +80,15 @@ def sample(
     ] = None,
     label: Annotated[str | None, typer.Option(help="only this class, by name or number")] = None,
     per_class: Annotated[int | None, typer.Option(min=1, help="so many of every class, class by class")] = None,
-    out: Annotated[str, typer.Option(help="X.png: a grid; X/: a folder of PNGs; X.npz: arrays")] = "samples.png",
+    out: Annotated[
+        str | None,
+        typer.Option(help="X.png: a grid; X/: a folder of PNGs; X.npz: arrays; X.txt: strings (default: samples.png)"),
+    ] = None,
     device: Annotated[str, typer.Option(help="auto, cpu, cuda, mps")] = "auto",
 ) -> None:
     """Draw samples from a trained model. Needs neither the data nor the options it was trained with."""
-    from simulacra import images
     from simulacra.artifact import load
-    from simulacra.capabilities import Samples, Truncates, verbs
+    from simulacra.capabilities import HasText, Samples, Truncates, verbs
     from simulacra.precision import choose_device
 
     model = load(run, device=choose_device(device))
@@ -100,8 +102,21 @@ def sample(
         samples = model.truncated(n, truncation, seed=seed)
     else:
         raise UserError(f"{run} is a {model.name}, whose latents cannot be truncated: leave out --truncation")
-    images.write(samples.cpu(), out, model.spec)
+    out = out or ("samples.txt" if isinstance(model, HasText) else "samples.png")
+    _write(model, run, samples.cpu(), out)
     print(f"{len(samples)} samples in {out}")
+
+
+def _write(model: Any, run: str, samples: Any, out: str) -> None:
+    from simulacra import images
+    from simulacra.capabilities import HasText
+
+    if not out.lower().endswith(".txt") or Path(out).is_dir():
+        images.write(samples, out, model.spec)
+    elif isinstance(model, HasText):
+        images.write_lines(model.text(samples), out)
+    else:
+        raise UserError(f"{run} is a {model.name}, which makes no strings: write X.png, X/ or X.npz")
 
 
 def _of_classes(

@@ -19,6 +19,7 @@ HOMES = {
     "neighbours": ("Neighbours",),
     "memorisation": ("Memorisation",),
     "modes": ("ModeCoverage",),
+    "grammar": ("Grammar",),
     "ndb": ("NDB",),
     "wasserstein": ("SlicedWasserstein", "ExactWasserstein"),
     "class_accuracy": ("ClassAccuracy",),

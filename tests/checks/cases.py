@@ -86,10 +86,14 @@ CASES = [
     recipe("dcgan", width="4", latent="5", generator_network="mlp", per_sample=False),
     recipe("dcgan", width="4", latent="5", objective="hinge", spectral="true", orthogonal="1e-4", per_sample=False),
     recipe("sngan", width="4", latent="5", per_sample=False),
+    recipe("rpgan", "ring", width="16", batch="20", per_sample=False),
+    recipe("rpgan", width="4", latent="5", fade="0.1", r1_every="3", per_sample=False),
     recipe("cgan", width="4", latent="5", per_sample=False),
     recipe("cgan", "ring", width="16", latent="3", gradient_penalty="10", r1="1", r1_every="3"),
     recipe("acgan", width="4", latent="5", discriminator_norm="none", per_sample=False),
     recipe("projection", width="4", latent="5", per_sample=False),
+    recipe("ssgan", width="8", latent="5", hidden="12,8", per_sample=False),
+    recipe("ssgan", width="8", latent="5", hidden="12,8", matching="0", average="null", per_sample=False),
     recipe("infogan", width="4", latent="5", categories="3", per_sample=False),
     recipe("gan", "ring", width="16", latent="3", pack="2", gradient_penalty="10", dragan="10", per_sample=False),
     recipe("gan", "ring", width="16", latent="3", instance_noise="0.5", smoothing="0.1", historical="0.01"),
@@ -100,6 +104,10 @@ CASES = [
     recipe("dcgan", width="4", latent="5", adapt="0.6", discriminator_norm="none", r1="1", per_sample=False),
     recipe("ebgan", "ring", network="mlp", width="16", latent="3", code="4", margin="1", per_sample=False),
     recipe("began", width="4", latent="3", code="4", per_sample=False),
+    recipe("strings", "grammar", estimator="gumbel", width="8", latent="3", gradient_penalty="10"),
+    recipe("strings", "grammar", estimator="straight-through", width="8", latent="3", objective="relativistic"),
+    recipe("strings", "grammar", estimator="score", width="8", latent="3", r1="1.0", r1_every="3"),
+    recipe("strings", "grammar", estimator="score", width="8", latent="3", autoregressive="false", rest_above="0.56"),
 ]
 MODELS = [case for case in CASES if case.plan]
 BY_NAME = {case.name: case for case in CASES}

@@ -8,8 +8,9 @@ import torch
 from torch import Tensor
 
 from simulacra import checkpoint
-from simulacra.data import Feed, Source, open_data
+from simulacra.data import Batch, Feed, Source, open_data
 from simulacra.game import Clock, Game, Player, Stage, Table
+from simulacra.recipes import find
 from simulacra.timeline import Timeline
 from tests.checks.cases import Case
 
@@ -18,6 +19,11 @@ from tests.checks.cases import Case
 def source(word: str) -> Source:
     """A data set, opened once."""
     return open_data(word)
+
+
+def wide(batch: Batch) -> Batch:
+    """The batch in float64, and what lies beside it."""
+    return replace(batch, x=batch.x.double(), beside=batch.beside and wide(batch.beside))
 
 
 class Playing:
@@ -54,10 +60,11 @@ class Playing:
             rank=self.table.rank,
             ranks=self.table.size,
             full_passes=stage.full_passes,
+            beside=self.source if self.case.recipe and find(self.case.recipe).beside else None,
         )
         for k in range(stage.game.batches_per_step):
             batch = feed.at(local * stage.game.batches_per_step + k)
-            yield stage.view(replace(batch, x=batch.x.double()))
+            yield stage.view(wide(batch))
 
     def clock(self) -> Clock:
         number, local, progress = self.timeline.at(self.step)

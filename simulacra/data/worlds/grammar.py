@@ -1,7 +1,7 @@
 """`grammar`: short strings of arithmetic from a grammar whose sentences can be counted, listed and recognised.
 
-After the strings x, x+x, x+x*x … that Kusner & Hernandez-Lobato 2016 (GANs for sequences of discrete elements with the
-Gumbel-softmax distribution, section 5) teach a GAN; here with brackets, and unambiguous:
+After the strings of x and operators that Kusner & Hernández-Lobato 2016 (GANs for sequences of discrete elements with
+the Gumbel-softmax distribution) teach a GAN; here with brackets, and unambiguous:
 
     E -> F | F o E        F -> x | ( E )        o -> + | - | * | /
 
@@ -81,7 +81,7 @@ def grammatical(text: str) -> bool:
     for character in text.rstrip(PAD):
         if ended and character == ")" and depth:
             depth -= 1
-        elif ended and character in OPERATORS or not ended and character == "x":
+        elif character in OPERATORS if ended else character == "x":
             ended = not ended
         elif not ended and character == "(":
             depth += 1

@@ -1,0 +1,74 @@
+"""Semi-supervised GAN (Salimans et al. 2016, §5): a classifier that learns from few labels, from rows without labels,
+and from generated ones. Both it and the generator remain.
+"""
+
+from pydantic import Field
+from torch import Tensor, nn
+from torch.nn.functional import cross_entropy
+
+from simulacra.buffers import evaluating
+from simulacra.data.spec import Spec
+from simulacra.game import At, Rows, Terms
+from simulacra.models.adversary import Adversary
+from simulacra.models.base import in_batches
+from simulacra.models.conditional import labels_of
+from simulacra.models.gan import GAN, GANConfig
+from simulacra.networks.noisy import NoisyMLP
+from simulacra.precision import widen
+
+
+class SSGANConfig(GANConfig):
+    """What generator and classifier are made of."""
+
+    classes: int = Field(10, ge=2, description="K, number of classes")
+    hidden: tuple[int, ...] = Field((1000, 500, 250, 250, 250), description="units of the classifier's hidden layers")
+    noise: tuple[float, float] = Field((0.3, 0.5), description="deviation of the noise on its input and on its layers")
+
+
+class SSGAN(GAN):
+    """A generator, and a classifier of K classes."""
+
+    name, Config = "ssgan", SSGANConfig
+    config: SSGANConfig
+
+    def __init__(self, config: SSGANConfig, spec: Spec) -> None:
+        super().__init__(config, spec)
+        self.classifier = NoisyMLP(spec.shape, config.classes, config.hidden, config.noise)
+
+    def classify(self, x: Tensor) -> Tensor:
+        """Logits `[N, K]` of rows."""
+        with evaluating(self):
+            return in_batches(self.classifier, x.to(self.device), 1000)
+
+
+class Realness(nn.Module):
+    """log Σ exp l_k of a classifier's logits: the logit of D(x) = Z/(Z + 1), class K + 1 being "generated" with its
+    logit held at 0 (§5)."""
+
+    def __init__(self, classifier: nn.Module) -> None:
+        super().__init__()
+        self.classifier = classifier
+
+    def forward(self, x: Tensor) -> Tensor:
+        """Scores `[N, 1]`."""
+        return widen(self.classifier(x)).logsumexp(1, keepdim=True)
+
+
+class SemiSupervisedAdversary(Adversary):
+    """D descends L_unsupervised, the cost of the plain game, and L_supervised = −log p(y|x, y ≤ K) on the labelled rows
+    beside the batch (§5)."""
+
+    model: SSGAN
+
+    def discriminate(self, batch: Rows, at: At) -> Terms:
+        """The plain game's cost, and that of the labels."""
+        return {**super().discriminate(batch, at), **self.learn(batch, at)}
+
+    def learn(self, batch: Rows, at: At) -> Terms:
+        """The labels' cost alone."""
+        beside = getattr(batch, "beside", None)
+        if beside is None:
+            raise ValueError("a semi-supervised game is played on batches with labelled rows beside them")
+        logits, labels = widen(self.model.classifier(beside.x)), labels_of(beside)
+        at.watch("accuracy", (logits.argmax(1) == labels).float())
+        return {"labels": cross_entropy(logits, labels, reduction="none")}

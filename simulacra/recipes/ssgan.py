@@ -1,0 +1,72 @@
+"""*ssgan*: a classifier from few labels."""
+
+from pydantic import Field
+
+from simulacra.config import Config
+from simulacra.costs.adversarial import OBJECTIVES
+from simulacra.data.spec import Spec
+from simulacra.errors import UserError
+from simulacra.game import Game, Move, Player, Round, Stage
+from simulacra.models.adversary import Penalties, Tricks
+from simulacra.models.ssgan import SSGAN, Realness, SemiSupervisedAdversary, SSGANConfig
+from simulacra.optimizers import Adam, Schedule, schedule
+from simulacra.recipes import Plan, recipe
+
+
+class SSGANOptions(Config):
+    """Options of the recipe `ssgan`."""
+
+    latent: int = Field(100, ge=1, description="dimensions of the latent z, uniform")
+    width: int = Field(500, ge=1, description="units of the generator's hidden layers")
+    depth: int = Field(2, ge=1, le=100, description="the generator's hidden layers")
+    hidden: tuple[int, ...] = Field((1000, 500, 250, 250, 250), description="units of the classifier's hidden layers")
+    noise: tuple[float, float] = Field((0.3, 0.5), description="deviation of the noise on its input and on its layers")
+    matching: float = Field(1.0, ge=0, description="weight of matching features; 0: labels alone, no generator")
+    batch: int = Field(100, ge=1, description="rows per step: unlabelled, labelled and generated, so many of each")
+    generator: Adam = Adam(lr=3e-3, betas=(0.5, 0.999))
+    discriminator: Adam = Adam(lr=3e-3, betas=(0.5, 0.999))
+    schedule: Schedule = Field("linear", description="how the learning rates fall over the horizon")
+    average: float | None = Field(0.999, ge=0, lt=1, description="decay of both players' averages; null for none")
+
+
+@recipe(
+    "ssgan",
+    family="conditional",
+    rows=["B11"],
+    data="mnist",
+    paper="Salimans et al. 2016, Improved Techniques for Training GANs, arXiv:1606.03498",
+    options=SSGANOptions,
+    beside="labelled",
+)
+def ssgan(spec: Spec, size: int, options: SSGANOptions) -> Plan:
+    """A classifier of perceptrons learns from few labels, from unlabelled images and from a generator that matches its
+    features.
+
+    command   simulacra train ssgan --data mnist --labelled 10
+    budget    20 passes over the data, 2 000 to 40 000 steps
+    score     none measured yet
+    """
+    if not spec.classes:
+        raise UserError("ssgan needs classes, and the data has none: sort images into a folder per class")
+    classes = len(spec.classes)
+    config = options.part(SSGANConfig, classes=classes, network="mlp", norm="batch", activation="relu", prior="uniform")
+    model, rate = SSGAN(config, spec), schedule(options.schedule)
+    tricks = Tricks(adversarial=0.0, matching=options.matching)
+    judge = Realness(model.classifier)
+    costs = SemiSupervisedAdversary(model, judge, OBJECTIVES["minimax"], Penalties(), tricks=tricks)
+    how = {"rate": rate, "average": options.average}
+    critic = Player(name="discriminator", module=model.classifier, optimizer=options.discriminator, **how)
+    generator = Player(name="generator", module=model.generator, optimizer=options.generator, **how)
+    game = Game([critic, generator], _rounds(costs)) if options.matching else Game([critic], _labels_alone(costs))
+    steps = min(max(20 * size // options.batch, 2000), 40_000)
+    return Plan(model=model, stages=[Stage(name="train", game=game, steps=steps)], batch=options.batch, options=options)
+
+
+def _rounds(costs: SemiSupervisedAdversary) -> list[Round]:
+    discriminate = Move(name="discriminate", players=["discriminator"], cost=costs.discriminate)
+    generate = Move(name="generate", players=["generator"], cost=costs.generate)
+    return [Round(discriminate), Round(generate)]
+
+
+def _labels_alone(costs: SemiSupervisedAdversary) -> list[Round]:
+    return [Round(Move(name="learn", players=["discriminator"], cost=costs.learn))]
