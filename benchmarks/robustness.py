@@ -36,6 +36,7 @@ OBJECTIVES = {
     "WGAN (clipping)": {"objective": "wasserstein", "clip": "0.01"},
     "WGAN-GP": {"objective": "wasserstein", "gradient_penalty": "10", "discriminator_norm": "none"},
 }
+SHARED = {"width": "16", "generator.lr": "1e-3", "discriminator.lr": "1e-3"}
 PICTURE = ROOT / "docs" / "images" / "robustness.png"
 
 
@@ -47,7 +48,7 @@ def key(architecture: str, objective: str) -> str:
 def rows() -> list[Row]:
     """All architectures under all objectives."""
     return [
-        Row(key(architecture, objective), "dcgan", "mnist", STEPS, {"width": "16"} | network | game, 0, WATCH)
+        Row(key(architecture, objective), "dcgan", "mnist", STEPS, SHARED | network | game, 0, WATCH)
         for architecture, network in ARCHITECTURES.items()
         for objective, game in OBJECTIVES.items()
     ]
