@@ -96,7 +96,14 @@ def lines(table: Table, rows: list[Row]) -> list[list[object]]:
     for one in rows:
         if one.key in done:
             found.setdefault(one.key.rsplit("-", 1)[0], []).append(done[one.key])
-    return [[name.replace("_", " "), *_scores(seeds), _curve(seeds[0]["curve"])] for name, seeds in found.items()]
+    return [[name.replace("_", " "), *_told(seeds)] for name, seeds in found.items()]
+
+
+def _told(seeds: list[dict[str, Any]]) -> list[str]:
+    whole = [seed for seed in seeds if "fid" in seed]
+    if not whole:
+        return [seeds[0]["failed"], *["-"] * 4]
+    return [*_scores(whole), _curve(whole[0]["curve"])]
 
 
 def _scores(seeds: list[dict[str, Any]]) -> list[str]:

@@ -6,7 +6,7 @@ MNIST.
 Rows: DCGAN's networks; a generator without batch norm and with equally many channels everywhere; tanh everywhere in
 both networks; a generator of perceptrons (4 layers of 512 units, ReLU, no batch norm). Columns: DCGAN (non-saturating),
 LSGAN, WGAN with clipped weights (0.01), WGAN-GP (10; its critic has no batch norm). All alike: seed 0, 1 000 generator
-steps, each after one of the discriminator, batches of 64, base width 16, Adam at 2·10⁻⁴ with β = (0.5, 0.999). FID is
+steps, each after one of the discriminator, batches of 64, base width 16, Adam at 10⁻³ with β = (0.5, 0.999). FID is
 of 10 000 samples against the training images, in the features of `mnist`.
 """
 

@@ -6,12 +6,14 @@ import pytest
 import torch
 from torch import nn
 
+from benchmarks.spectral_norm import lags
 from simulacra.buffers import evaluating, held
 from simulacra.ema import Average
 from simulacra.networks.dcgan import Downsampler
 from simulacra.networks.mlp import MLP
 from simulacra.networks.spectral import converge, spectral_norms, spectrally_normalised, stored_norms
 from simulacra.penalties.gradient import gradient_penalty
+from simulacra.trainer import train
 
 X = torch.randn(8, 6, generator=torch.Generator().manual_seed(1))
 KINDS = {
@@ -306,3 +308,12 @@ def test_weights_that_cannot_be_normalised_are_refused():
     other = nn.Sequential(nn.utils.parametrizations.weight_norm(nn.Linear(3, 3)))
     with pytest.raises(ValueError, match="layer '0' has another parametrisation"):
         spectrally_normalised(other)
+
+
+def test_after_training_sigma_is_the_largest_singular_value(tmp_path):
+    """As *sngan* trains by default: its rates fall to zero, and the power iterations catch up with the weights."""
+    given = {"width": 4, "latent": 4, "batch": 8, "discriminator_steps": 1, "data": "digits", "quiet": True}
+    train("sngan", out=tmp_path / "run", steps=40, **given)
+    found = lags(tmp_path / "run")
+    assert len(found) == 8
+    assert max(map(abs, found.values())) < 1e-3
