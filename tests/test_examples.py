@@ -1,0 +1,27 @@
+"""The notebooks run from the first cell to the last, at a small budget."""
+
+import json
+import os
+import subprocess
+import sys
+from pathlib import Path
+
+import pytest
+
+EXAMPLES = Path(__file__).parent.parent / "examples"
+NEEDS = {"mnist_vae": "mnist"}
+
+
+@pytest.mark.parametrize("path", sorted(EXAMPLES.glob("*.ipynb")), ids=lambda path: path.stem)
+def test_a_notebook_runs(path, tmp_path):
+    if path.stem in NEEDS and not (Path(os.environ.get("SIMULACRA_DATA", "")) / NEEDS[path.stem]).exists():
+        pytest.skip(f"needs {NEEDS[path.stem]}")
+    cells = json.loads(path.read_text())["cells"]
+    source = "\n\n".join("".join(cell["source"]) for cell in cells if cell["cell_type"] == "code")
+    assert not any(cell.get("outputs") for cell in cells)
+    script = tmp_path / "cells.py"
+    script.write_text(source)
+    environment = os.environ | {"STEPS": "20"}
+    done = subprocess.run([sys.executable, script], cwd=tmp_path, env=environment, capture_output=True, text=True)
+    assert done.returncode == 0, done.stderr[-2000:]
+    assert list(tmp_path.glob("*.png"))
