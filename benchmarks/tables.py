@@ -28,7 +28,8 @@ from simulacra.game import Clock
 from simulacra.game import Table as Place
 from simulacra.precision import autocast, choose_precision
 from simulacra.recipes import find
-from simulacra.session import build
+from simulacra.session import build, companions
+from simulacra.settings import RunOptions, parse_size
 
 ROOT = Path(__file__).parent.parent
 RESULTS = ROOT / "docs" / "results.md"
@@ -129,10 +130,14 @@ class Cost:
 
 def cost(row: Row) -> Cost:
     """Count a cycle of the row's steps on this machine, with as many threads as torch has here."""
-    kind, source = find(row.recipe), open_data(row.data)
+    kind = find(row.recipe)
+    chosen = {name: row.run[name] for name in ("rows", "beside", "beside_rows", "labelled") if name in row.run}
+    given = RunOptions.read({}, "run").with_overrides(chosen, "run")
+    source, beside = companions(kind, open_data(row.data, size=parse_size(row.run.get("size"))), given)
     options = kind.options().with_overrides(row.options, row.recipe)
     plan = build(kind, source, options, 0, torch.device("cpu"))
-    game, feed = plan.stages[0].game, Feed(source, seed=0, batch=plan.batch, channels_last=source.spec.kind == "image")
+    images = source.spec.kind == "image"
+    game, feed = plan.stages[0].game, Feed(source, seed=0, batch=plan.batch, channels_last=images, beside=beside)
     with _Flops() as counted, _Calls() as calls:
         seconds = _play(game, feed, CYCLE)
     flops, number = counted.total / CYCLE, calls.number / CYCLE

@@ -107,6 +107,15 @@ class HasClasses(Protocol):
 
 
 @runtime_checkable
+class Pairs(Protocol):
+    """Draws images of two domains that belong together."""
+
+    def pairs(self, n: int, *, seed: int = 0, start: int = 0) -> Tensor:
+        """Pairs start … start+n−1 of the stream `seed`, `[n, 2, C, H, W]`: the first of each is that of `sample`."""
+        ...
+
+
+@runtime_checkable
 class HasText(Protocol):
     """Makes strings, and can say which."""
 
@@ -135,6 +144,7 @@ CAPABILITIES: dict[str, type] = {
     "log_weights": HasLogWeights,
     "labels": HasClasses,
     "classify": Classifies,
+    "pairs": Pairs,
     "text": HasText,
 }
 

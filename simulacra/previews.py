@@ -4,7 +4,7 @@ import torch
 from torch import Tensor
 
 from simulacra import images
-from simulacra.capabilities import Reconstructs, Samples
+from simulacra.capabilities import Pairs, Reconstructs, Samples
 from simulacra.data import Feed, Source
 from simulacra.models.base import Model
 from simulacra.runfolder import RunFolder
@@ -13,13 +13,21 @@ ROWS, COLUMNS = 4, 8  # of reconstructions
 
 
 def write(model: Model, source: Source, folder: RunFolder, step: int, seed: int) -> None:
-    """Write what `model` can show: samples of the same latents, and the same images above their reconstructions."""
+    """Write what `model` can show: samples and pairs of the same latents, and the same images above their
+    reconstructions."""
     if not images.drawable(model.spec):
         return
     if isinstance(model, Samples):
         images.write(model.sample(64, seed=seed).cpu(), folder.preview(step, "samples"), model.spec)
+    if isinstance(model, Pairs):
+        images.write_grid(_pairs(model, seed), folder.preview(step, "pairs"), COLUMNS)
     if isinstance(model, Reconstructs) and model.spec.kind == "image":
         images.write_grid(_reconstructions(model, source), folder.preview(step, "reconstructions"), COLUMNS)
+
+
+def _pairs(model: Pairs, seed: int) -> Tensor:
+    """Rows of images of the first domain, each followed by the row of their partners."""
+    return torch.cat([rows for part in model.pairs(32, seed=seed).cpu().split(COLUMNS) for rows in part.unbind(1)])
 
 
 def _reconstructions(model: Reconstructs, source: Source) -> Tensor:

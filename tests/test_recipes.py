@@ -51,7 +51,7 @@ def played(plan, source, steps=2):
 
 def data_of(name):
     """Convolutions need images."""
-    return ["digits", "wide"] if name in ("dcgan", "sngan") else ["digits", "wide", "ring"]
+    return ["digits", "wide"] if name in ("dcgan", "sngan", "cogan") else ["digits", "wide", "ring"]
 
 
 CASES = [(name, kind) for name in sorted(all_recipes()) for kind in data_of(name)]

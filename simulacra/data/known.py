@@ -45,6 +45,20 @@ def open_fashion_mnist(request: Request) -> Source:
     return _open_idx(request, "FashionMNIST", GARMENTS)
 
 
+def open_usps(request: Request) -> Source:
+    """USPS (Hull 1994): 7,291 and 2,007 handwritten digits, 16x16 grey; from `usps.h5` with h5py, else by torchvision.
+
+    The file holds groups `train` and `test` of `data` [N, 256] in [0, 1] and `target` [N].
+    """
+    folder = _local("usps")
+    if folder and (folder / "usps.h5").exists():
+        images, labels = _read_hdf5(folder / "usps.h5", request.split)
+    else:
+        held = _torchvision("USPS", folder, request.split)
+        images, labels = held.data, np.array(held.targets, np.int64)
+    return _labelled(request, "usps", images[..., None], labels, DIGITS)
+
+
 def open_cifar10(request: Request) -> Source:
     """CIFAR-10 (Krizhevsky 2009): 50,000 and 10,000 objects, 32x32 RGB; lossless WebP sheets may hold fewer.
 
@@ -146,3 +160,18 @@ def _read_sheets(folder: Path, split: str) -> tuple[NDArray[np.uint8], NDArray[n
 def _sheet(path: Path) -> NDArray[np.uint8]:
     with Image.open(path) as im:
         return np.asarray(im.convert("RGB")).reshape(-1, 32, 32, 3)
+
+
+def _read_hdf5(path: Path, split: str) -> tuple[NDArray[np.uint8], NDArray[np.int64]]:
+    """Images uint8 [N, 16, 16] and labels int64 [N]."""
+    try:
+        import h5py
+    except ImportError as error:
+        raise UserError(f"{str(path)!r} is read with h5py, which is not installed: pip install h5py") from error
+    try:
+        with h5py.File(path) as file:
+            values, labels = np.asarray(file[f"{split}/data"]), np.asarray(file[f"{split}/target"])
+        images = np.rint(values.reshape(len(labels), 16, 16) * 255.0).clip(0, 255).astype(np.uint8)
+        return images, labels.astype(np.int64)
+    except (OSError, KeyError, ValueError) as error:
+        raise UserError(f"{str(path)!r} is torn ({' '.join(str(error).split())[:120]}): copy it again") from error

@@ -95,6 +95,8 @@ CASES = [
     recipe("ssgan", width="8", latent="5", hidden="12,8", per_sample=False),
     recipe("ssgan", width="8", latent="5", hidden="12,8", matching="0", average="null", per_sample=False),
     recipe("infogan", width="4", latent="5", categories="3", per_sample=False),
+    recipe("cogan", width="4", latent="5", per_sample=False),
+    recipe("cogan", width="4", latent="5", adversarial="false", average="null"),
     recipe("gan", "ring", width="16", latent="3", pack="2", gradient_penalty="10", dragan="10", per_sample=False),
     recipe("gan", "ring", width="16", latent="3", instance_noise="0.5", smoothing="0.1", historical="0.01"),
     recipe("gan", "ring", per_sample=False, width="16", latent="3", feature_matching="1", adversarial="0"),

@@ -130,7 +130,8 @@ def test_torn_gzip_is_named(tmp_path, monkeypatch):
 
 
 @pytest.mark.parametrize(
-    ("word", "kind"), [("mnist", "MNIST"), ("fashion_mnist", "FashionMNIST"), ("cifar10", "CIFAR10")]
+    ("word", "kind"),
+    [("mnist", "MNIST"), ("fashion_mnist", "FashionMNIST"), ("cifar10", "CIFAR10"), ("usps", "USPS")],
 )
 @pytest.mark.parametrize("error", [OSError("no route to host"), RuntimeError("Error downloading")])
 def test_without_network_the_way_out_is_told(tmp_path, monkeypatch, word, kind, error):
@@ -154,6 +155,43 @@ def test_cifar10_in_torchvisions_layout_must_pass_its_hashes(tmp_path, monkeypat
         (folder / f"data_batch_{number}").write_bytes(b"no pickle")
     monkeypatch.setenv("SIMULACRA_DATA", str(tmp_path))
     refusal("cifar10", "no CIFAR10", "torn")
+
+
+def usps_file(folder, **groups):
+    h5py = pytest.importorskip("h5py")
+    (folder / "usps").mkdir()
+    with h5py.File(folder / "usps" / "usps.h5", "w") as file:
+        for split, (values, labels) in groups.items():
+            file[f"{split}/data"], file[f"{split}/target"] = values, labels
+
+
+def test_usps_is_read_from_its_file(tmp_path, monkeypatch):
+    images = noise(16, 16, 3).transpose(2, 0, 1)
+    usps_file(tmp_path, train=(images.reshape(3, 256).astype(np.float32) / 255, np.array([4, 0, 9])))
+    monkeypatch.setenv("SIMULACRA_DATA", str(tmp_path))
+    source = open_data("usps")
+    assert (source.data[:, 0].numpy() == images).all()
+    assert source.labels.tolist() == [4, 0, 9]
+    assert source.spec.classes == tuple("0123456789")
+    assert open_data("usps", size=(28, 28)).spec.shape == (1, 28, 28)
+    refusal("usps", "usps.h5", "torn", split="test")
+
+
+def test_a_torn_usps_file_and_a_missing_reader_are_named(tmp_path, monkeypatch):
+    usps_file(tmp_path)
+    monkeypatch.setenv("SIMULACRA_DATA", str(tmp_path))
+    (tmp_path / "usps" / "usps.h5").write_bytes(b"no table")
+    refusal("usps", "usps.h5", "torn")
+    monkeypatch.setitem(sys.modules, "h5py", None)
+    refusal("usps", "usps.h5", "pip install h5py")
+
+
+@real
+def test_real_usps():
+    pytest.importorskip("h5py")
+    train, test = open_data("usps"), open_data("usps", split="test")
+    assert (len(train), len(test)) == (7291, 2007)
+    assert torch.bincount(test.labels).tolist() == [359, 264, 198, 166, 200, 160, 170, 147, 166, 177]
 
 
 def test_torn_sheets_are_refused(tmp_path, monkeypatch):

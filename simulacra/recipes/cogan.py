@@ -1,0 +1,68 @@
+"""*cogan*: two domains, their labels on one side only."""
+
+from pydantic import Field
+
+from simulacra.config import Config
+from simulacra.data.spec import Spec
+from simulacra.errors import UserError
+from simulacra.game import Game, Move, Player, Round, Stage
+from simulacra.models.cogan import CoGAN, CoGANConfig, CoupledAdversary
+from simulacra.optimizers import Adam, Schedule, schedule
+from simulacra.recipes import Plan, recipe
+
+
+class CoGANOptions(Config):
+    """Options of the recipe `cogan`."""
+
+    latent: int = Field(100, ge=1, description="dimensions of the latent z, uniform")
+    width: int = Field(64, ge=1, description="channels of the generators next to the image")
+    class_weight: float = Field(10.0, gt=0, description="weight of the classifier's term, of the first data's labels")
+    agreement: float = Field(0.02, ge=0, description="weight of alike features of the two images of one z")
+    adversarial: bool = Field(True, description="false: labels alone, no generators; classify_first is what is learned")
+    batch: int = Field(64, ge=1, description="rows per step: of each data set and of each generator, so many")
+    generator: Adam = Adam(lr=2e-4, betas=(0.5, 0.999))
+    discriminator: Adam = Adam(lr=2e-4, betas=(0.5, 0.999))
+    schedule: Schedule = Field("constant", description="how the learning rates fall over the horizon")
+    average: float | None = Field(0.999, ge=0, lt=1, description="decay of both players' averages; null for none")
+
+
+@recipe(
+    "cogan",
+    family="adaptation",
+    rows=["C8"],
+    data="mnist",
+    paper="Liu & Tuzel 2016, Coupled Generative Adversarial Networks, arXiv:1606.07536",
+    options=CoGANOptions,
+    beside="data",
+)
+def cogan(spec: Spec, size: int, options: CoGANOptions) -> Plan:
+    """Two generators and two discriminators that share layers make pairs of two data sets; labels of the first teach a
+    classifier of the second.
+
+    command   simulacra train cogan --data mnist --beside usps
+    budget    320 passes over the data, 4 000 to 20 000 steps
+    score     none measured yet
+    """
+    if spec.kind != "image":
+        raise UserError("cogan pairs images, the data is vectors: choose data of images")
+    if not spec.classes:
+        raise UserError("cogan learns from classes of the first data set, and it has none: sort it into a folder each")
+    config = options.part(CoGANConfig, classes=len(spec.classes), network="dcgan", norm="batch", prior="uniform")
+    model, rate = CoGAN(config, spec), schedule(options.schedule)
+    costs = CoupledAdversary(model, options.class_weight, options.agreement)
+    how = {"rate": rate, "average": options.average}
+    critic = Player(name="discriminator", module=model.discriminator, optimizer=options.discriminator, **how)
+    generator = Player(name="generator", module=model.generator, optimizer=options.generator, **how)
+    game = Game([critic, generator], _rounds(costs)) if options.adversarial else Game([critic], _labels_alone(costs))
+    steps = min(max(320 * size // options.batch, 4000), 20_000)
+    return Plan(model=model, stages=[Stage(name="train", game=game, steps=steps)], batch=options.batch, options=options)
+
+
+def _rounds(costs: CoupledAdversary) -> list[Round]:
+    discriminate = Move(name="discriminate", players=["discriminator"], cost=costs.discriminate)
+    generate = Move(name="generate", players=["generator"], cost=costs.generate)
+    return [Round(discriminate), Round(generate)]
+
+
+def _labels_alone(costs: CoupledAdversary) -> list[Round]:
+    return [Round(Move(name="learn", players=["discriminator"], cost=costs.learn))]
