@@ -4,13 +4,14 @@ import json
 import shutil
 import sys
 import time
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 from pathlib import Path
 from typing import Any, Protocol, TextIO
 
 
 class Log:
-    """`log.jsonl`: one line of scalars per logged step, and lines of events without a step of their own.
+    """`log.jsonl`: one line of scalars per logged step, and lines of events without a step of their own, some of which
+    say which step they are `at`.
 
     Every line is flushed, so a killed process loses none that it wrote.
     """
@@ -33,7 +34,7 @@ class Log:
     def cut(self, step: int) -> list[dict[str, Any]]:
         """Drop every line past `step`; the lines that stay."""
         self.close()
-        kept = [line for line in self.lines() if line.get("step", 0) <= step]
+        kept = [line for line in self.lines() if line.get("step", line.get("at", 0)) <= step]
         beside = self.path.with_suffix(".partial")
         beside.write_text("".join(json.dumps(line) + "\n" for line in kept))
         beside.replace(self.path)
@@ -93,8 +94,15 @@ class Events:
 class Progress(Protocol):
     """Shows how far a run is."""
 
-    def show(self, step: int, images_per_second: float, seconds_left: float, terms: Mapping[str, float]) -> None:
-        """The step reached, the speed, the time left, and the newest terms."""
+    def show(
+        self,
+        step: int,
+        images_per_second: float,
+        seconds_left: float,
+        terms: Mapping[str, float],
+        alarms: Sequence[str] = (),
+    ) -> None:
+        """The step reached, the speed, the time left, the newest terms, and the alarms that stand."""
         ...
 
     def say(self, text: str) -> None:
@@ -109,7 +117,14 @@ class Progress(Protocol):
 class Silent:
     """Progress for nobody: the other ranks, and runs that are told to be quiet."""
 
-    def show(self, step: int, images_per_second: float, seconds_left: float, terms: Mapping[str, float]) -> None:
+    def show(
+        self,
+        step: int,
+        images_per_second: float,
+        seconds_left: float,
+        terms: Mapping[str, float],
+        alarms: Sequence[str] = (),
+    ) -> None:
         """Nothing."""
 
     def say(self, text: str) -> None:
@@ -125,14 +140,23 @@ class Plain:
     def __init__(self, total: int | None, every_seconds: float = 5.0) -> None:
         self.total, self.every, self._last = total, every_seconds, 0.0
 
-    def show(self, step: int, images_per_second: float, seconds_left: float, terms: Mapping[str, float]) -> None:
+    def show(
+        self,
+        step: int,
+        images_per_second: float,
+        seconds_left: float,
+        terms: Mapping[str, float],
+        alarms: Sequence[str] = (),
+    ) -> None:
         """A line, if the last one is old enough or this is the end."""
         now = time.monotonic()
         if now - self._last < self.every and step != self.total:
             return
         self._last = now
         left = clock_face(seconds_left)
-        self.say(f"step {_of(step, self.total)}  {images_per_second:,.0f} images/s  ETA {left}  {_short(terms)}")
+        self.say(
+            f"step {_of(step, self.total)}  {images_per_second:,.0f} images/s  ETA {left}  {_short(terms, alarms)}"
+        )
 
     def say(self, text: str) -> None:
         """One line to stderr."""
@@ -166,10 +190,17 @@ class Live:
         self._task = self._bar.add_task(title, total=total, completed=start, facts="", terms="")
         self._bar.start()
 
-    def show(self, step: int, images_per_second: float, seconds_left: float, terms: Mapping[str, float]) -> None:
+    def show(
+        self,
+        step: int,
+        images_per_second: float,
+        seconds_left: float,
+        terms: Mapping[str, float],
+        alarms: Sequence[str] = (),
+    ) -> None:
         """Move the bar."""
         facts = f"{_of(step, self.total)}  {images_per_second:,.0f} images/s  ETA {clock_face(seconds_left)}"
-        self._bar.update(self._task, completed=step, facts=facts, terms=_short(terms))
+        self._bar.update(self._task, completed=step, facts=facts, terms=_short(terms, alarms))
 
     def say(self, text: str) -> None:
         """One line above the bar."""
@@ -184,10 +215,10 @@ def _of(step: int, total: int | None) -> str:
     return str(step) if total is None else f"{step}/{total}"
 
 
-def _short(terms: Mapping[str, float]) -> str:
-    """Terms without the names of their moves, gradients left out."""
+def _short(terms: Mapping[str, float], alarms: Sequence[str] = ()) -> str:
+    """Alarms, then terms without the names of their moves, gradients left out."""
     shown = {name.split("/", 1)[1]: value for name, value in terms.items() if not name.endswith("/gradient")}
-    return "  ".join(f"{name} {value:.4g}" for name, value in shown.items())
+    return "  ".join([*(f"!{name}" for name in alarms), *(f"{name} {value:.4g}" for name, value in shown.items())])
 
 
 def clock_face(seconds: float) -> str:

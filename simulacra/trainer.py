@@ -18,6 +18,7 @@ from simulacra.distributed import Ranks, agreed, any_rank, barrier, broadcast, l
 from simulacra.ema import judged
 from simulacra.errors import MachineError, UserError
 from simulacra.game import Clock, NonFinite, Stage, Table
+from simulacra.health.watch import Watch
 from simulacra.interruption import Interruption, watched
 from simulacra.journal import Events, Log, Progress, Silent, clock_face, progress
 from simulacra.memory import is_out_of_memory, micro_batches_that_fit
@@ -88,6 +89,7 @@ class Trainer:
         self.table = (Ranks if launched() else Table)(self.options.micro_batches, precision)
         self.log, self.events = Log(self.folder.path), Events(self.folder.path)
         self.progress: Progress = Silent()
+        self.watch = Watch(session, self.log, self._say)
         self._feed: tuple[int, Feed] | None = None
         self._began = 0.0
         self._marked = (0.0, 0)  # when and at which step the speed was last taken
@@ -191,8 +193,11 @@ class Trainer:
         """Cut log and events back to this step and say why."""
         checkpoint.drop_after(self.folder.checkpoints, self.step)
         ScoreBook(self.folder.path).cut(self.step)
-        self.events.restart(self.log.cut(self.step))
-        self.log.write({"event": event, "from": self.step, "attempt": self.attempt, "time": time.time(), **facts})
+        lines = self.log.cut(self.step)
+        self.events.restart(lines)
+        lines.append({"event": event, "from": self.step, "attempt": self.attempt, "time": time.time(), **facts})
+        self.log.write(lines[-1])
+        self.watch.restart(lines, self.step)
 
     # The loop
 
@@ -211,10 +216,10 @@ class Trainer:
             self.elapsed = time.monotonic() - self._began
             if self._evaluates and self._is_due(options.evaluate_every, "evaluation"):
                 self._evaluate()
-            if self.step % options.log_every == 0 or self.step == self.session.steps:
-                self._tell()
             if self._is_due(options.preview_every, "preview"):
                 self._preview()
+            if self.step % options.log_every == 0 or self.step == self.session.steps:
+                self._tell()
             if self._is_due(options.checkpoint_every, "checkpoint"):
                 self._save()
                 self.tries = 0
@@ -286,7 +291,8 @@ class Trainer:
         self._pending = {}
         self.log.write(line)
         self.events.add(line)
-        self.progress.show(self.step, speed, self._seconds_left(speed), self.terms)
+        self.watch.line(line)
+        self.progress.show(self.step, speed, self._seconds_left(speed), self.terms, self.watch.alarms)
 
     def _seconds_left(self, speed: float) -> float:
         """By the time budget, or at the present speed in images per second."""
@@ -304,6 +310,7 @@ class Trainer:
 
     def _preview(self) -> None:
         if self.leads:
+            self.watch.probe(self.step)
             with self._judged():
                 previews.write(self.plan.model, self.session.source, self.folder, self.step, self.options.seed)
 

@@ -33,6 +33,7 @@ MAY_IMPORT = {
     "features*": ("features*", "networks*", "data*", "play", "optimizers", "", *LEAVES),
     "metrics*": ("metrics*", "features*", "networks*", "data*", "play", "protocol", *LEAVES),
     "explore*": ("explore*", "data*", "images", "metrics.path_length", *LEAVES),
+    "health*": ("health*", "data*", "networks.conditional", "journal", "runfolder", "settings", *LEAVES),
     "models*": ("models*", *PARTS, *LEAVES),
     "recipes*": ("recipes*", "models*", "optimizers", *PARTS, *LEAVES),
     **dict.fromkeys(LEAVES, ("errors",)),
@@ -40,6 +41,7 @@ MAY_IMPORT = {
 """For modules that match a pattern, all they may import of the package; what matches none is the machinery around."""
 IMPORTED_BY = {
     "recipes*": ("recipes*", "session", "benchmark", "cli*"),
+    "health*": ("health*", "trainer", "cli*"),
     "trainer": ("cli*",),
     "benchmark": ("cli*",),
     "cli*": ("cli*", "__main__"),

@@ -15,6 +15,7 @@ def add_to(app: typer.Typer) -> None:
     """Add these commands."""
     app.command("list")(list_recipes)
     app.command()(show)
+    app.command()(doctor)
     app.add_typer(data_app, name="data")
 
 
@@ -51,6 +52,24 @@ def show(
     print(f"{found.name}  ({found.family}; rows {', '.join(found.rows)})\n{found.paper}\n\n    {found.about.strip()}\n")
     print_table(["option", "default", ""], [[f"--{o['name']}", json.dumps(o["default"]), o["about"]] for o in options])
     print("The options of every run are under: simulacra train --help")
+
+
+def doctor(run: Annotated[str, typer.Argument(help="a run's folder, finished or not")], as_json: Json = False) -> None:
+    """What is going well and wrong in a training, in words: its alarms, and how to read its numbers."""
+    from simulacra.health.doctor import diagnose
+
+    found = diagnose(run)
+    if as_json:
+        print(json.dumps(found.as_dict(), indent=1))
+        return
+    print(f"{found.about}\nstep {found.step:,} of {found.goal:,}, {found.state}\n")
+    for alarm in found.alarms:
+        print(f"alarm at step {alarm.step:,}: {alarm.name}\n  {alarm.evidence}\n  try: {alarm.advice}")
+    for alarm in found.over:
+        print(f"over, raised at step {alarm.step:,}: {alarm.name}\n  {alarm.evidence}")
+    if not found.alarms:
+        print("no alarm stands" if found.watched else "no alarm in its terms; its networks were not looked at")
+    print("\n" + "\n".join(f"- {line}" for line in found.reading))
 
 
 def _dig(value: Any, dotted: str) -> Any:

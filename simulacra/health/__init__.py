@@ -1,0 +1,1 @@
+"""Whether a training goes well: detectors that name in words what goes wrong, and what to try."""

@@ -1,0 +1,73 @@
+"""What an alarm is, and every alarm there is with what to try."""
+
+from typing import Any, Literal, NamedTuple
+
+Kind = Literal["data", "terms", "probe"]
+
+
+class Alarm(NamedTuple):
+    """Something that goes wrong: its name, the evidence and what to try in words, and the step it was seen at."""
+
+    name: str
+    evidence: str
+    advice: str
+    step: int
+
+    @property
+    def line(self) -> dict[str, Any]:
+        """Its line of the log."""
+        return {"alarm": self.name, "at": self.step, "evidence": self.evidence, "advice": self.advice}
+
+    def __str__(self) -> str:
+        return f"{self.name}: {self.evidence}. Try: {self.advice}"
+
+
+class Known(NamedTuple):
+    """What evidence an alarm comes from, and what to try."""
+
+    kind: Kind
+    advice: str
+
+
+ALARMS: dict[str, Known] = {
+    "data-not-finite": Known("data", "mend or remove the row that is named, or those like it"),
+    "data-duplicates": Known("data", "remove copies; augment what is left (--augment), it may be too little"),
+    "data-single-class": Known("data", "check the folders or labels; leave classes out if there is only one"),
+    "data-constant": Known("data", "crop to where something happens, and check that the files are what you think"),
+    "data-out-of-range": Known("data", "bring images to [-1, 1], vectors to about unit deviation"),
+    "labels-unrelated": Known("data", "check that labels are in the order of the images; train without them if not"),
+    "not-finite": Known("terms", "a lower learning rate, --precision float32, or a penalty on the discriminator"),
+    "exploding-gradient": Known("terms", "a lower learning rate; --spectral true or --gradient-penalty 10"),
+    "vanishing-gradient": Known(
+        "terms", "--objective non-saturating instead of minimax, fewer discriminator steps, or a penalty (--r1 1)"
+    ),
+    "discriminator-overpowers": Known(
+        "terms", "a lower discriminator.lr, fewer discriminator steps, --r1 1, --spectral true or --instance-noise 0.1"
+    ),
+    "classifier-at-chance": Known("terms", "check the labels, then raise --class-weight"),
+    "oscillation": Known("terms", "lower both learning rates, beta1 0 instead of 0.5, --r1 1, or an average (average)"),
+    "samples-not-finite": Known("probe", "go back to an earlier checkpoint with a lower learning rate"),
+    "frozen-player": Known("probe", "check the learning rate and the schedule: nothing this player does changes it"),
+    "unconstrained-critic": Known("probe", "--gradient-penalty 10, --spectral true or --clip 0.01; fewer critic steps"),
+    "discriminator-useless": Known(
+        "probe", "a wider discriminator, a higher discriminator.lr, a looser --clip or a lighter penalty"
+    ),
+    "constant-latent": Known("probe", "check what draws the latents: they must differ from row to row"),
+    "collapse": Known(
+        "probe", "--pack 2, --minibatch deviation, a lower discriminator.lr or a penalty (--r1 1); more data if it is "
+        "little; of a VAE longer training"
+    ),
+    "classes-lost": Known("probe", "--pack 2, --minibatch deviation, or train with labels (cgan, acgan, projection)"),
+    "latent-ignored": Known("probe", "a lower --class-weight, --minibatch deviation, or a lower discriminator.lr"),
+    "labels-ignored": Known("probe", "check the labels, raise the weight of the classes, or use projection"),
+    "discriminator-ignores-labels": Known("probe", "check that labels belong to their images; then use projection"),
+    "dead-units": Known("probe", "a lower learning rate, biases that start at 0, leaky units or batch norm"),
+    "exploding-weights": Known("probe", "a lower learning rate; --spectral true, --clip or --orthogonal 1e-4"),
+    "memorisation": Known("probe", "more data, --augment color,translation,cutout or --adapt 0.6, or stop earlier"),
+}  # fmt: skip
+"""Every alarm by its name."""
+
+
+def alarm(name: str, step: int, evidence: str) -> Alarm:
+    """The alarm `name` with its advice."""
+    return Alarm(name, evidence, ALARMS[name].advice, step)

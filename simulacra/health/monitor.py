@@ -1,0 +1,89 @@
+"""Which alarms stand: evidence comes in as lines of the log, alarms are raised once and end when they are gone."""
+
+from collections.abc import Mapping
+from typing import Any, NamedTuple
+
+from simulacra.health import data, networks, terms
+from simulacra.health.alarm import ALARMS, Alarm, Kind
+from simulacra.health.history import History
+from simulacra.health.probe import Probed
+from simulacra.health.thresholds import DEFAULT, Thresholds
+
+
+class Changes(NamedTuple):
+    """Alarms that were raised, and those that are over."""
+
+    raised: list[Alarm]
+    over: list[str]
+
+    def lines(self, step: int) -> list[dict[str, Any]]:
+        """Their lines of the log."""
+        return [*(alarm.line for alarm in self.raised), *({"alarm over": name, "at": step} for name in self.over)]
+
+
+NOTHING = Changes([], [])
+
+
+class Monitor:
+    """Watches a training of `goal` steps under `objective` on data of `classes` classes, by the lines of its log."""
+
+    def __init__(
+        self, goal: int, objective: str | None = None, classes: int | None = None, bounds: Thresholds = DEFAULT
+    ) -> None:
+        self.history, self.bounds, self.objective = History(goal, objective, classes), bounds, objective
+        self.standing: dict[str, Alarm] = {}
+        self.probes: list[Probed] = []  # the first, the one before the latest, the latest
+        self._absent: dict[str, int] = {}
+        self._looked = -1
+
+    def remember(self, line: Mapping[str, Any]) -> None:
+        """Take a line as evidence, or as what was said of it, and look no further."""
+        if "alarm" in line:
+            self.standing[line["alarm"]] = Alarm(line["alarm"], line["evidence"], line["advice"], line["at"])
+        elif "alarm over" in line:
+            self.standing.pop(line["alarm over"], None)
+        elif "probe" in line:
+            self._probed(Probed.read(line))
+        elif "step" in line or line.get("event") in ("rollback", "gave up"):
+            self.history.add(line)
+            self._looked = self._tick
+
+    def take(self, line: Mapping[str, Any]) -> Changes:
+        """Take a line as evidence, and say what changes."""
+        looked = self._looked
+        self.remember(line)
+        if "data" in line:
+            facts = data.DataFacts.read(line)
+            return self._settle("data", data.detect(facts, self.bounds))
+        if "probe" in line:
+            young = self.bounds.young(self.probes[-1].step, self.history.goal)
+            seen = networks.Probes(self.probes[-1], *self._earlier(), young, self.objective)
+            return self._settle("probe", networks.detect(seen, self.bounds))
+        if "event" in line or self._looked > looked:
+            return self._settle("terms", terms.detect(self.history, self.bounds))
+        return NOTHING
+
+    @property
+    def _tick(self) -> int:
+        return int(self.history.step / max(self.bounds.every * self.history.goal, 1))
+
+    def _earlier(self) -> tuple[Probed | None, Probed | None]:
+        """The probe before the latest, and the first."""
+        return (self.probes[-2], self.probes[0]) if len(self.probes) > 1 else (None, None)
+
+    def _probed(self, probed: Probed) -> None:
+        self.probes = [*self.probes[:1], *self.probes[1:][-1:], probed]
+        self.history.parameters = int(probed.weights["generator"][0]) if "generator" in probed.weights else None
+
+    def _settle(self, kind: Kind, found: list[Alarm]) -> Changes:
+        """What is new, and what has been absent for long enough."""
+        names = {alarm.name for alarm in found}
+        raised = [alarm for alarm in found if alarm.name not in self.standing]
+        self.standing |= {alarm.name: alarm for alarm in raised}
+        before = [name for name in self.standing if name in ALARMS and ALARMS[name].kind == kind]
+        self._absent |= {name: 0 if name in names else self._absent.get(name, 0) + 1 for name in before}
+        over = [name for name in before if self._absent[name] >= self.bounds.absent]
+        for name in over:
+            self.standing.pop(name)
+            self._absent.pop(name)
+        return Changes(raised, over)

@@ -1,0 +1,105 @@
+"""What the numbers of a training mean under its objective: the reading that people ask for."""
+
+from collections.abc import Collection, Iterator
+
+from simulacra.health import terms
+from simulacra.health.history import History
+from simulacra.health.probe import Probed
+from simulacra.health.terms import FAKE, KNOWS_NOTHING, REAL
+from simulacra.health.thresholds import DEFAULT, Thresholds
+
+EQUILIBRIUM = {
+    **dict.fromkeys(
+        ("minimax", "non-saturating", "maximum-likelihood", "f-gan"),
+        "a discriminator that tells nothing apart says D(x) = D(G(z)) = 0.5 and pays 2 log 2 = 1.386 (log 2 = 0.693 on "
+        "each side; -log 4 of the value that it ascends)",
+    ),
+    "least-squares": "a discriminator that tells nothing apart scores everything 0.5 and pays 0.25 (real rows "
+    "aim at 1, generated ones at 0)",
+    "least-squares-pearson": "a discriminator that tells nothing apart scores everything 0 and pays 1",
+    "hinge": "a discriminator that scores everything 0 pays 2; it pays nothing for scores beyond +1 and -1",
+    "relativistic": "a discriminator that tells no pair apart pays log 2 = 0.693; only differences of scores mean "
+    "anything",
+    "wasserstein": "D(x) - D(G(z)) estimates the Wasserstein distance, up to the critic's Lipschitz constant: it has "
+    "no scale of its own and ought to fall. Single scores mean nothing, their sign neither",
+}
+"""What scores and costs are where the discriminator knows nothing."""
+COLLAPSE = {"collapse", "classes-lost", "constant-latent"}
+
+
+def of_game(history: History, bounds: Thresholds = DEFAULT) -> Iterator[str]:
+    """What discriminator and generator say, and what it would be at equilibrium."""
+    cost, said = terms.discriminator_cost(history, bounds), terms.seen(history, bounds)
+    if cost is None:
+        return
+    yield f"lately the discriminator's cost is {cost:.3g}{said}"
+    if (words := EQUILIBRIUM.get(history.objective or "")) is not None:
+        yield f"under {history.objective}, {words}"
+    yield _is_zero_normal(history, cost)
+    yield from _gap(history, bounds)
+    yield (
+        "costs of the two players do not say whether samples improve, as each is measured against the other: judge by "
+        "scores (simulacra evaluate) and by the previews"
+    )
+
+
+def _is_zero_normal(history: History, cost: float) -> str:
+    """The answer to the question asked most."""
+    ignorance = KNOWS_NOTHING.get(history.objective or "")
+    asked = "is a discriminator's cost near 0 normal?"
+    if ignorance is None:
+        return f"{asked} It has no meaning under {history.objective or 'this game'}: 0 is no bound"
+    share = cost / ignorance
+    if share < DEFAULT.overpowered:
+        return f"{asked} Not for so long: at {share:.1%} of ignorance there is next to nothing left to learn from it"
+    if share < 0.25:
+        return f"{asked} Yes, early on and even later: it is {share:.0%} of ignorance's, and the generator still learns"
+    if share < 0.9:
+        return f"{asked} Yes for a while; here it is {share:.0%} of ignorance's, which is in balance"
+    return (
+        f"{asked} It is not near 0 but {share:.0%} of ignorance's: either samples are as good as data, or the "
+        f"discriminator is too weak. Look at the samples"
+    )
+
+
+def _gap(history: History, bounds: Thresholds) -> Iterator[str]:
+    if history.objective != "wasserstein":
+        return
+    real, fake = (history.typical(name, bounds.window, bounds.lines) for name in (REAL, FAKE))
+    if real is not None and fake is not None:
+        yield f"the estimate D(x) - D(G(z)) is {real - fake:.3g} lately; watch its course, not its size"
+
+
+def of_samples(probed: Probed | None, alarms: Collection[str] = ()) -> Iterator[str]:
+    """Whether this is collapse, by the newest probe and the names of the alarms that stand."""
+    if probed is None or probed.diversity is None or probed.nearest is None or probed.told_apart is None:
+        yield "is this collapse? The log does not say: look whether previews repeat themselves, or score recall"
+        return
+    verdict = "Yes" if COLLAPSE & {*alarms} else "No"
+    yield (
+        f"is this collapse? {verdict}: at step {probed.step:,} samples of different latents are {probed.diversity:.2g} "
+        f"times as far apart as real rows on average, nearest ones {probed.nearest:.2g} times; of their classes "
+        f"{'nothing is known' if probed.shown is None else f'{probed.shown:.0%} are shown'}"
+    )
+    yield (
+        f"in pixels or coordinates, {probed.told_apart:.0%} of samples and real rows lie next to one of their own kind "
+        f"(50% where both are alike)"
+    )
+
+
+def of_one_player(history: History, bounds: Thresholds = DEFAULT) -> Iterator[str]:
+    """How far the terms of a training without a discriminator have come."""
+    names = dict.fromkeys(name for line in history.first for name in line if _is_term(name))
+    for name in names:
+        start, now = history.beginning(name, 1), history.typical(name, bounds.window, 1)
+        if start is not None and now is not None:
+            yield f"{name} began at {start:.4g} and is {now:.4g} lately"
+    if any(name.endswith("/kl") for name in names):
+        yield (
+            "the sum of reconstruction and kl is the negative ELBO in nats, a bound: it falls and flattens, and a kl "
+            "near 0 means that the latent is not used"
+        )
+
+
+def _is_term(name: str) -> bool:
+    return "/" in name and not name.endswith("/gradient") and not name.startswith("score/")
