@@ -176,7 +176,8 @@ def broken_quietly(*_: object) -> None:
 def test_every_kind_of_training_is_watched(recipe: str, tmp_path: Path, capfd: pytest.CaptureFixture[str]) -> None:
     """Untrained networks, ten steps: nothing is wrong yet, nothing fails, and a verdict on every network is there."""
     words: dict[str, Any] = {"width": 4} | ({} if recipe == "sngan" else {"batch": 32})
-    train(recipe, data="digits", out=tmp_path / "run", steps=10, **words)
+    seldom = {"preview_every": 5, "checkpoint_every": 10}
+    train(recipe, data="digits", out=tmp_path / "run", steps=10, **words, **seldom)
     assert "not looked at" not in capfd.readouterr().err
     probes = [line["probe"] for line in logged(tmp_path / "run") if "probe" in line]
     assert all(probe["finite"] and probe["norms"] and probe["weights"] for probe in probes)
