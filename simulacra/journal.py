@@ -6,7 +6,7 @@ import sys
 import time
 from collections.abc import Mapping, Sequence
 from pathlib import Path
-from typing import Any, Protocol, TextIO
+from typing import Any, NamedTuple, Protocol, TextIO
 
 
 class Log:
@@ -91,18 +91,32 @@ class Events:
         self._writer = None
 
 
+class Standing(NamedTuple):
+    """How a run stands: the step reached, images per second, seconds left, the newest terms, the alarms that stand."""
+
+    step: int
+    speed: float
+    left: float
+    terms: Mapping[str, float]
+    alarms: Sequence[str] = ()
+
+    def facts(self, total: int | None) -> str:
+        """Step, speed and time left; `total` steps, or None under a time budget."""
+        reached = str(self.step) if total is None else f"{self.step}/{total}"
+        return f"{reached}  {self.speed:,.0f} images/s  ETA {clock_face(self.left)}"
+
+    @property
+    def words(self) -> str:
+        """Alarms, then terms without the names of their moves, gradients left out."""
+        terms = {name.split("/", 1)[1]: value for name, value in self.terms.items() if not name.endswith("/gradient")}
+        return "  ".join([*(f"!{name}" for name in self.alarms), *(f"{n} {value:.4g}" for n, value in terms.items())])
+
+
 class Progress(Protocol):
     """Shows how far a run is."""
 
-    def show(
-        self,
-        step: int,
-        images_per_second: float,
-        seconds_left: float,
-        terms: Mapping[str, float],
-        alarms: Sequence[str] = (),
-    ) -> None:
-        """The step reached, the speed, the time left, the newest terms, and the alarms that stand."""
+    def show(self, now: Standing) -> None:
+        """How the run stands."""
         ...
 
     def say(self, text: str) -> None:
@@ -117,14 +131,7 @@ class Progress(Protocol):
 class Silent:
     """Progress for nobody: the other ranks, and runs that are told to be quiet."""
 
-    def show(
-        self,
-        step: int,
-        images_per_second: float,
-        seconds_left: float,
-        terms: Mapping[str, float],
-        alarms: Sequence[str] = (),
-    ) -> None:
+    def show(self, now: Standing) -> None:
         """Nothing."""
 
     def say(self, text: str) -> None:
@@ -140,23 +147,13 @@ class Plain:
     def __init__(self, total: int | None, every_seconds: float = 5.0) -> None:
         self.total, self.every, self._last = total, every_seconds, 0.0
 
-    def show(
-        self,
-        step: int,
-        images_per_second: float,
-        seconds_left: float,
-        terms: Mapping[str, float],
-        alarms: Sequence[str] = (),
-    ) -> None:
+    def show(self, now: Standing) -> None:
         """A line, if the last one is old enough or this is the end."""
-        now = time.monotonic()
-        if now - self._last < self.every and step != self.total:
+        moment = time.monotonic()
+        if moment - self._last < self.every and now.step != self.total:
             return
-        self._last = now
-        left = clock_face(seconds_left)
-        self.say(
-            f"step {_of(step, self.total)}  {images_per_second:,.0f} images/s  ETA {left}  {_short(terms, alarms)}"
-        )
+        self._last = moment
+        self.say(f"step {now.facts(self.total)}  {now.words}")
 
     def say(self, text: str) -> None:
         """One line to stderr."""
@@ -190,17 +187,9 @@ class Live:
         self._task = self._bar.add_task(title, total=total, completed=start, facts="", terms="")
         self._bar.start()
 
-    def show(
-        self,
-        step: int,
-        images_per_second: float,
-        seconds_left: float,
-        terms: Mapping[str, float],
-        alarms: Sequence[str] = (),
-    ) -> None:
+    def show(self, now: Standing) -> None:
         """Move the bar."""
-        facts = f"{_of(step, self.total)}  {images_per_second:,.0f} images/s  ETA {clock_face(seconds_left)}"
-        self._bar.update(self._task, completed=step, facts=facts, terms=_short(terms, alarms))
+        self._bar.update(self._task, completed=now.step, facts=now.facts(self.total), terms=now.words)
 
     def say(self, text: str) -> None:
         """One line above the bar."""
@@ -209,16 +198,6 @@ class Live:
     def close(self) -> None:
         """Stop the bar."""
         self._bar.stop()
-
-
-def _of(step: int, total: int | None) -> str:
-    return str(step) if total is None else f"{step}/{total}"
-
-
-def _short(terms: Mapping[str, float], alarms: Sequence[str] = ()) -> str:
-    """Alarms, then terms without the names of their moves, gradients left out."""
-    shown = {name.split("/", 1)[1]: value for name, value in terms.items() if not name.endswith("/gradient")}
-    return "  ".join([*(f"!{name}" for name in alarms), *(f"{name} {value:.4g}" for name, value in shown.items())])
 
 
 def clock_face(seconds: float) -> str:

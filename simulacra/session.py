@@ -70,7 +70,7 @@ def settle(
         _same("recipe", name, recorded["recipe"], folder)
     options = _run_options(run, recorded, folder)
     given = _recipe_options(kind, recipe, recorded, folder)
-    source, beside = companions(kind, _source(data, kind, options, recorded, folder), options)
+    source, beside = companions(kind, _source(data, kind, options, recorded), options)
     _unchanged(source, recorded and recorded["data"], folder)
     _unchanged(beside, recorded and recorded.get("beside"), folder)
     if options.deterministic:
@@ -170,9 +170,7 @@ def _same(name: str, asked: Any, recorded: Any, folder: RunFolder) -> None:
         )
 
 
-def _source(
-    word: str | None, kind: Recipe, options: RunOptions, recorded: Mapping[str, Any] | None, folder: RunFolder
-) -> Source:
+def _source(word: str | None, kind: Recipe, options: RunOptions, recorded: Mapping[str, Any] | None) -> Source:
     return open_data(
         word or (recorded["data"]["word"] if recorded else kind.data),
         size=parse_size(options.size),

@@ -20,7 +20,7 @@ from simulacra.errors import MachineError, UserError
 from simulacra.game import Clock, NonFinite, Stage, Table
 from simulacra.health.watch import Watch
 from simulacra.interruption import Interruption, watched
-from simulacra.journal import Events, Log, Progress, Silent, clock_face, progress
+from simulacra.journal import Events, Log, Progress, Silent, Standing, clock_face, progress
 from simulacra.memory import is_out_of_memory, micro_batches_that_fit
 from simulacra.models.base import Model
 from simulacra.precision import autocast
@@ -292,7 +292,7 @@ class Trainer:
         self.log.write(line)
         self.events.add(line)
         self.watch.line(line)
-        self.progress.show(self.step, speed, self._seconds_left(speed), self.terms, self.watch.alarms)
+        self.progress.show(Standing(self.step, speed, self._seconds_left(speed), self.terms, self.watch.alarms))
 
     def _seconds_left(self, speed: float) -> float:
         """By the time budget, or at the present speed in images per second."""

@@ -7,7 +7,8 @@ from torch import nn
 from simulacra.data.batch import Batch
 from simulacra.data.spec import Spec
 from simulacra.errors import UserError
-from simulacra.models.conditional import ConditionalGAN, ConditionalGANConfig, labels_of
+from simulacra.models.batches import labels_of
+from simulacra.models.conditional import ConditionalGAN, ConditionalGANConfig
 from simulacra.networks.conditional import Auxiliary, Beside, ClassBatchNorm, Conditioned, Given, Projection
 from simulacra.networks.mlp import MLP
 from simulacra.recipes import find

@@ -8,7 +8,7 @@ import pytest
 from tensorboard.backend.event_processing.event_accumulator import EventAccumulator
 
 from simulacra import journal
-from simulacra.journal import Events, Live, Log, Plain, Silent, clock_face, progress
+from simulacra.journal import Events, Live, Log, Plain, Silent, Standing, clock_face, progress
 
 
 def line(step, value=1.0):
@@ -97,7 +97,7 @@ def clock(monkeypatch):
 def test_a_pipe_gets_a_line_every_few_seconds_with_the_time_left(clock, capsys):
     plain = Plain(100, every_seconds=5.0)
     for step in range(1, 12):
-        plain.show(step, 1234.5, 95.0 - step, {"a/D(x)": 0.123456, "a/d/fool": 2.0, "p/gradient": 3.0})
+        plain.show(Standing(step, 1234.5, 95.0 - step, {"a/D(x)": 0.123456, "a/d/fool": 2.0, "p/gradient": 3.0}))
         clock.now += 1.0
     shown = capsys.readouterr().err.splitlines()
     assert shown == [
@@ -110,7 +110,7 @@ def test_a_pipe_gets_a_line_every_few_seconds_with_the_time_left(clock, capsys):
 def test_the_last_step_is_always_shown(clock, capsys):
     plain = Plain(3)
     for step in (1, 2, 3):
-        plain.show(step, 1.0, 0.0, {})
+        plain.show(Standing(step, 1.0, 0.0, {}))
     assert [text.split()[1] for text in capsys.readouterr().err.splitlines()] == ["1/3", "3/3"]
 
 
@@ -136,7 +136,7 @@ def test_progress_suits_where_it_goes(monkeypatch, capsys):
     monkeypatch.setattr(sys.stderr, "isatty", lambda: True)
     live = progress(10, "x", 3, quiet=False)
     assert isinstance(live, Live)
-    live.show(4, 10.0, 2.0, {"m/loss": 1.0})
+    live.show(Standing(4, 10.0, 2.0, {"m/loss": 1.0}))
     live.say("[bold] is not markup")
     live.close()
     assert "[bold] is not markup" in capsys.readouterr().err
@@ -147,7 +147,7 @@ def test_a_narrow_terminal_keeps_bar_step_speed_and_time_left(monkeypatch, capsy
     monkeypatch.setenv("TERM", "xterm")
     live = Live(12_187, "dcgan", 0)
     terms = {f"move/a rather long name {k}": 0.123456 for k in range(6)}
-    live.show(4321, 1234.5, 754.0, terms)
+    live.show(Standing(4321, 1234.5, 754.0, terms))
     live.close()
     last = capsys.readouterr().err.strip().splitlines()[-1]
     assert "4321/12187  1,234 images/s  ETA 12:34" in last
@@ -155,7 +155,7 @@ def test_a_narrow_terminal_keeps_bar_step_speed_and_time_left(monkeypatch, capsy
 
 
 def test_a_time_budget_has_no_total(clock, capsys):
-    Plain(None).show(7, 10.0, 61.0, {})
+    Plain(None).show(Standing(7, 10.0, 61.0, {}))
     assert capsys.readouterr().err.startswith("step 7  10 images/s  ETA 1:01")
 
 

@@ -220,11 +220,12 @@ class _Course:
 
     def __call__(self, step: int, steps: int, loss: float) -> None:
         """So many of all steps are done, the last one with this loss in nats."""
-        from simulacra.journal import progress
+        from simulacra.journal import Standing, progress
 
         self._shown = self._shown or progress(steps, "extractor", 0, self.quiet)
         speed = step / max(time.monotonic() - self._began, 1e-9)
-        self._shown.show(step, self.batch * speed, (steps - step) / max(speed, 1e-9), {"train/loss": loss})
+        left = (steps - step) / max(speed, 1e-9)
+        self._shown.show(Standing(step, self.batch * speed, left, {"train/loss": loss}))
 
     def close(self) -> None:
         """Leave the screen in order."""

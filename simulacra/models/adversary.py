@@ -14,7 +14,7 @@ from simulacra.game import At, Rows, Terms
 from simulacra.models.gan import GAN
 from simulacra.models.matching import feature_matching
 from simulacra.models.sight import PLAIN, Sight
-from simulacra.networks.features import features
+from simulacra.networks.features import Scored, features
 from simulacra.penalties.gradient import dragan, gradient_penalty, r1, r2
 from simulacra.penalties.orthogonal import orthogonal
 from simulacra.precision import widen
@@ -119,11 +119,12 @@ class Adversary:
         compared = self.objective.paired or self.watched or steps or self.tricks.matching
         seen = self.sight(batch.x, at) if compared else shown
         ahead = unroll(critic, self._cost, seen, shown, steps, rate) if steps else critic
-        fake = widen(ahead(shown))
+        made = features(critic, shown) if self.tricks.matching else None
+        fake = widen(made.score if made else ahead(shown))
         if self.watched:
             self._watch(widen(critic(seen)), widen(critic(shown)) if steps else fake, at)
         terms = self.objective.generator(fake, widen(ahead(seen)) if self.objective.paired else None)
-        return self._steered(terms, at) | self._matched(critic, seen, shown)
+        return self._steered(terms, at) | self._matched(critic, seen, made)
 
     def _steered(self, terms: Terms, at: At) -> dict[str, Tensor]:
         """The generator's terms by their weight, and its past."""
@@ -131,11 +132,11 @@ class Adversary:
         own = {name: weight * term for name, term in terms.items()} if weight != 1.0 else dict(terms)
         return (own if weight else {}) | self._past("generator", self.model, at)
 
-    def _matched(self, critic: nn.Module, seen: Tensor, shown: Tensor) -> dict[str, Tensor]:
-        if not self.tricks.matching:
+    def _matched(self, critic: nn.Module, seen: Tensor, made: Scored | None) -> dict[str, Tensor]:
+        if made is None:
             return {}
-        real, fake = features(critic, seen).features, features(critic, shown).features
-        return {"matching": self.tricks.matching * feature_matching(real.detach(), fake)}
+        real = features(critic, seen).features.detach()
+        return {"matching": self.tricks.matching * feature_matching(real, made.features)}
 
     def _past(self, name: str, module: nn.Module, at: At) -> dict[str, Tensor]:
         """The cost of leaving one's past, and the past with the present in it."""

@@ -14,7 +14,7 @@ from simulacra.costs.adversarial import OBJECTIVES
 from simulacra.data.spec import Spec
 from simulacra.game import At, Rows, Terms
 from simulacra.models.base import decoding, in_batches
-from simulacra.models.conditional import labels_of
+from simulacra.models.batches import beside_of, labels_of
 from simulacra.models.gan import GAN, GANConfig
 from simulacra.networks.coupled import CoupledDiscriminator, CoupledGenerator
 from simulacra.precision import widen
@@ -84,7 +84,7 @@ class CoupledAdversary:
         """The discriminators' cost on images of both domains, and the classifier's on those of the first."""
         critic, n = self.model.discriminator, len(batch.x)
         ours, theirs = self.model.generate_pair(at)
-        first, second = torch.cat([batch.x, ours]), torch.cat([_beside(batch), theirs])
+        first, second = torch.cat([batch.x, ours]), torch.cat([beside_of(batch).x, theirs])
         hidden = critic.hidden(first, second)
         real_1, fake_1, real_2, fake_2 = widen(critic.score(hidden)).split(n)
         terms = dict(self._classified(widen(critic.classes(hidden[:n])), batch, at))
@@ -111,11 +111,3 @@ class CoupledAdversary:
         labels = labels_of(batch)
         at.watch("accuracy", (logits.argmax(1) == labels).float())
         return {"labels": self.weight * cross_entropy(logits, labels, reduction="none")}
-
-
-def _beside(batch: Rows) -> Tensor:
-    """The second domain's images. Raises ValueError where there are none."""
-    beside = getattr(batch, "beside", None)
-    if beside is None:
-        raise ValueError("a coupled game is played on batches with a second domain's rows beside them")
-    return beside.x

@@ -14,6 +14,7 @@ from simulacra.data.spec import Spec
 from simulacra.errors import UserError
 from simulacra.game import At, Rows, Terms
 from simulacra.models.adversary import Adversary
+from simulacra.models.batches import labels_of
 from simulacra.models.gan import GAN, GANConfig, generator_of
 from simulacra.networks.conditional import Auxiliary, Conditioned, Given
 from simulacra.precision import widen
@@ -68,14 +69,6 @@ class ConditionalGAN(GAN):
 
     def _with(self, z: Tensor, labels: Tensor) -> Tensor:
         return torch.cat([z, one_hot(labels.to(z.device), self.config.classes).to(z.dtype)], 1)
-
-
-def labels_of(batch: Rows) -> Tensor:
-    """The labels int64 `[N]` of a batch. Raises ValueError where it has none."""
-    labels = getattr(batch, "labels", None)
-    if labels is None:
-        raise ValueError("a game of classes is played on batches with labels")
-    return labels
 
 
 class ConditionalAdversary(Adversary):

@@ -11,7 +11,7 @@ from simulacra.data.spec import Spec
 from simulacra.game import At, Rows, Terms
 from simulacra.models.adversary import Adversary
 from simulacra.models.base import in_batches
-from simulacra.models.conditional import labels_of
+from simulacra.models.batches import beside_of, labels_of
 from simulacra.models.gan import GAN, GANConfig
 from simulacra.networks.noisy import NoisyMLP
 from simulacra.precision import widen
@@ -66,9 +66,7 @@ class SemiSupervisedAdversary(Adversary):
 
     def learn(self, batch: Rows, at: At) -> Terms:
         """The labels' cost alone."""
-        beside = getattr(batch, "beside", None)
-        if beside is None:
-            raise ValueError("a semi-supervised game is played on batches with labelled rows beside them")
+        beside = beside_of(batch)
         logits, labels = widen(self.model.classifier(beside.x)), labels_of(beside)
         at.watch("accuracy", (logits.argmax(1) == labels).float())
         return {"labels": cross_entropy(logits, labels, reduction="none")}

@@ -75,6 +75,12 @@ class Recipe:
         return {name: getattr(self, name) for name in ("name", "family", "rows", "data", "paper")}
 
 
+def budget(passes: int, size: int, batch: int, within: tuple[int, int]) -> int:
+    """The steps of `passes` over `size` rows in batches of `batch`, no fewer and no more than `within`."""
+    least, most = within
+    return min(max(passes * size // batch, least), most)
+
+
 def recipe(
     name: str,
     *,

@@ -5,10 +5,11 @@ from pydantic import Field
 from simulacra.config import Config
 from simulacra.data.spec import Spec
 from simulacra.errors import UserError
-from simulacra.game import Game, Move, Player, Round, Stage
+from simulacra.game import Game, Player, Stage
 from simulacra.models.cogan import CoGAN, CoGANConfig, CoupledAdversary
 from simulacra.optimizers import Adam, Schedule, schedule
-from simulacra.recipes import Plan, recipe
+from simulacra.recipes import Plan, budget, recipe
+from simulacra.recipes.two_players import alone, taking_turns
 
 
 class CoGANOptions(Config):
@@ -53,16 +54,8 @@ def cogan(spec: Spec, size: int, options: CoGANOptions) -> Plan:
     how = {"rate": rate, "average": options.average}
     critic = Player(name="discriminator", module=model.discriminator, optimizer=options.discriminator, **how)
     generator = Player(name="generator", module=model.generator, optimizer=options.generator, **how)
-    game = Game([critic, generator], _rounds(costs)) if options.adversarial else Game([critic], _labels_alone(costs))
-    steps = min(max(320 * size // options.batch, 4000), 20_000)
+    rounds = taking_turns(costs.discriminate, costs.generate)
+    labels = [alone("learn", "discriminator", costs.learn)]
+    game = Game([critic, generator], rounds) if options.adversarial else Game([critic], labels)
+    steps = budget(320, size, options.batch, within=(4000, 20_000))
     return Plan(model=model, stages=[Stage(name="train", game=game, steps=steps)], batch=options.batch, options=options)
-
-
-def _rounds(costs: CoupledAdversary) -> list[Round]:
-    discriminate = Move(name="discriminate", players=["discriminator"], cost=costs.discriminate)
-    generate = Move(name="generate", players=["generator"], cost=costs.generate)
-    return [Round(discriminate), Round(generate)]
-
-
-def _labels_alone(costs: CoupledAdversary) -> list[Round]:
-    return [Round(Move(name="learn", players=["discriminator"], cost=costs.learn))]

@@ -18,7 +18,7 @@ from simulacra.models.discriminator import DiscriminatorConfig, discriminator
 from simulacra.networks.conditional import Auxiliary, Beside, Projection
 from simulacra.networks.spectral import spectrally_normalised
 from simulacra.optimizers import Adam
-from simulacra.recipes import Plan, recipe
+from simulacra.recipes import Plan, budget, recipe
 from simulacra.recipes.two_players import ObjectiveName, TwoPlayerOptions, check, plan, rules_of, sight_of
 
 
@@ -171,4 +171,4 @@ def whole(critic: nn.Module, options: NetworkOptions) -> nn.Module:
 
 
 def _plan(options: ConditionalOptions, costs: Adversary, size: int) -> Plan:
-    return plan(options, costs, min(max(14 * size // options.batch, 4000), 20_000))
+    return plan(options, costs, budget(14, size, options.batch, within=(4000, 20_000)))

@@ -10,7 +10,7 @@ from simulacra.errors import UserError
 from simulacra.models.discrete import DiscreteAdversary, Estimator, Strings, StringsConfig, length_of
 from simulacra.models.discriminator import DiscriminatorConfig, discriminator
 from simulacra.optimizers import Adam, Schedule
-from simulacra.recipes import Plan, recipe
+from simulacra.recipes import Plan, budget, recipe
 from simulacra.recipes.two_players import ObjectiveName, TwoPlayerOptions, check, plan, rules_of, sight_of
 
 TEMPERATURES = (1.0, 0.5)
@@ -76,7 +76,7 @@ def strings(spec: Spec, size: int, options: StringsOptions) -> Plan:
         temperature=cooling(options),
         decay=DECAY if options.baseline is None else options.baseline,
     )
-    return plan(options, costs, min(max(5 * size // options.batch, 4000), 8000))
+    return plan(options, costs, budget(5, size, options.batch, within=(4000, 8000)))
 
 
 def resolve(spec: Spec, options: StringsOptions) -> StringsOptions:

@@ -7,11 +7,12 @@ from pydantic import Field
 from simulacra.config import Config
 from simulacra.data.spec import Spec
 from simulacra.errors import UserError
-from simulacra.game import Game, Move, Player, Round, Stage
+from simulacra.game import Game, Player, Stage
 from simulacra.models.ebgan import Autoencoder, BoundaryAdversary, EnergyAdversary, start
 from simulacra.models.gan import GAN, GANConfig
 from simulacra.optimizers import Adam, Schedule, schedule
-from simulacra.recipes import Plan, recipe
+from simulacra.recipes import Plan, budget, recipe
+from simulacra.recipes.two_players import taking_turns
 
 
 class AutoencodedOptions(Config):
@@ -65,7 +66,7 @@ def ebgan(spec: Spec, size: int, options: EBGANOptions) -> Plan:
     options = resolve(spec, options)
     model, autoencoder, players = _players(spec, options)
     costs = EnergyAdversary(model, autoencoder, options.margin, options.pull)
-    return _plan(model, Game(players, _rounds(costs)), size, options)
+    return _plan(model, Game(players, taking_turns(costs.discriminate, costs.generate)), size, options)
 
 
 @recipe(
@@ -87,7 +88,7 @@ def began(spec: Spec, size: int, options: BEGANOptions) -> Plan:
     options = resolve(spec, options)
     model, autoencoder, players = _players(spec, options)
     costs = BoundaryAdversary(model, autoencoder, options.gamma, options.balance_rate)
-    return _plan(model, Game(players, _rounds(costs), state=start()), size, options)
+    return _plan(model, Game(players, taking_turns(costs.discriminate, costs.generate), state=start()), size, options)
 
 
 Options = TypeVar("Options", bound=AutoencodedOptions)
@@ -116,13 +117,6 @@ def _players(spec: Spec, options: AutoencodedOptions) -> tuple[GAN, Autoencoder,
     )
 
 
-def _rounds(costs: EnergyAdversary | BoundaryAdversary) -> list[Round]:
-    return [
-        Round(Move(name="discriminate", players=["discriminator"], cost=costs.discriminate)),
-        Round(Move(name="generate", players=["generator"], cost=costs.generate)),
-    ]
-
-
 def _plan(model: GAN, game: Game, size: int, options: AutoencodedOptions) -> Plan:
-    steps = min(max(14 * size // options.batch, 4000), 20_000)
+    steps = budget(14, size, options.batch, within=(4000, 20_000))
     return Plan(model=model, stages=[Stage(name="train", game=game, steps=steps)], batch=options.batch, options=options)

@@ -12,7 +12,7 @@ from simulacra.models.discriminator import DiscriminatorConfig
 from simulacra.models.gan import GANConfig
 from simulacra.networks.activations import Activation
 from simulacra.optimizers import Adam, Schedule
-from simulacra.recipes import Plan, recipe
+from simulacra.recipes import Plan, budget, recipe
 from simulacra.recipes.two_players import ObjectiveName, TwoPlayerOptions, two_players
 
 
@@ -83,7 +83,7 @@ def gan(spec: Spec, size: int, options: GANOptions) -> Plan:
         width=options.discriminator_width or options.width,
         depth=options.discriminator_depth or options.depth,
     )
-    return two_players(spec, options, generator, critic, steps=min(max(40 * size // options.batch, 4000), 40_000))
+    return two_players(spec, options, generator, critic, steps=budget(40, size, options.batch, within=(4000, 40_000)))
 
 
 @recipe(
@@ -103,7 +103,7 @@ def dcgan(spec: Spec, size: int, options: DCGANOptions) -> Plan:
     """
     if spec.kind != "image":
         raise UserError("dcgan is for images, the data is vectors: use gan")
-    steps = min(max(14 * size // options.batch, 4000), 20_000)
+    steps = budget(14, size, options.batch, within=(4000, 20_000))
     activation = "tanh" if options.activation == "tanh" else "leaky"
     norm = options.discriminator_norm
     critic = options.part(DiscriminatorConfig, network="dcgan", norm=norm, activation=activation)
@@ -137,7 +137,7 @@ def sngan(spec: Spec, size: int, options: SNGANOptions) -> Plan:
     """
     if spec.kind != "image":
         raise UserError("sngan is for images, the data is vectors: use gan")
-    steps = min(max(40 * size // (options.batch * options.discriminator_steps), 2000), 10_000)
+    steps = budget(40, size, options.batch * options.discriminator_steps, within=(2000, 10_000))
     generator = options.part(GANConfig, network="residual")
     critic = options.part(DiscriminatorConfig, network="residual", width=max(options.width // 2, 1))
     return two_players(spec, options, generator, critic, steps)

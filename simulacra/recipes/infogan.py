@@ -7,7 +7,7 @@ from simulacra.errors import UserError
 from simulacra.models.infogan import InfoAdversary, InfoGAN, InfoGANConfig
 from simulacra.networks.conditional import Auxiliary
 from simulacra.optimizers import Adam
-from simulacra.recipes import Plan, recipe
+from simulacra.recipes import Plan, budget, recipe
 from simulacra.recipes.conditional import NetworkOptions, critic_of, require_plain_turns, resolve, whole
 from simulacra.recipes.two_players import plan, rules_of, sight_of
 
@@ -53,4 +53,4 @@ def infogan(spec: Spec, size: int, options: InfoGANOptions) -> Plan:
         weight=options.information,
         continuous_weight=options.continuous_information,
     )
-    return plan(options, costs, min(max(14 * size // options.batch, 4000), 20_000))
+    return plan(options, costs, budget(14, size, options.batch, within=(4000, 20_000)))

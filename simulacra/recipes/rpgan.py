@@ -6,7 +6,7 @@ from simulacra.data.spec import Spec
 from simulacra.models.discriminator import DiscriminatorConfig
 from simulacra.models.gan import GANConfig
 from simulacra.optimizers import Adam, Schedule
-from simulacra.recipes import Plan, recipe
+from simulacra.recipes import Plan, budget, recipe
 from simulacra.recipes.two_players import ObjectiveName, TwoPlayerOptions, two_players
 
 
@@ -45,7 +45,7 @@ def rpgan(spec: Spec, size: int, options: RpGANOptions) -> Plan:
     latent, width = options.latent or (spec.numel if points else 100), options.width or (400 if points else 64)
     settled = options.model_copy(update={"latent": latent, "width": width})
     generator, critic = (_perceptrons if points else _convolutions)(settled)
-    return two_players(spec, settled, generator, critic, min(max(14 * size // options.batch, 4000), 20_000))
+    return two_players(spec, settled, generator, critic, budget(14, size, options.batch, within=(4000, 20_000)))
 
 
 def _perceptrons(options: RpGANOptions) -> tuple[GANConfig, DiscriminatorConfig]:

@@ -6,11 +6,12 @@ from simulacra.config import Config
 from simulacra.costs.adversarial import OBJECTIVES
 from simulacra.data.spec import Spec
 from simulacra.errors import UserError
-from simulacra.game import Game, Move, Player, Round, Stage
+from simulacra.game import Game, Player, Stage
 from simulacra.models.adversary import Penalties, Tricks
 from simulacra.models.ssgan import SSGAN, Realness, SemiSupervisedAdversary, SSGANConfig
 from simulacra.optimizers import Adam, Schedule, schedule
-from simulacra.recipes import Plan, recipe
+from simulacra.recipes import Plan, budget, recipe
+from simulacra.recipes.two_players import alone, taking_turns
 
 
 class SSGANOptions(Config):
@@ -57,16 +58,8 @@ def ssgan(spec: Spec, size: int, options: SSGANOptions) -> Plan:
     how = {"rate": rate, "average": options.average}
     critic = Player(name="discriminator", module=model.classifier, optimizer=options.discriminator, **how)
     generator = Player(name="generator", module=model.generator, optimizer=options.generator, **how)
-    game = Game([critic, generator], _rounds(costs)) if options.matching else Game([critic], _labels_alone(costs))
-    steps = min(max(20 * size // options.batch, 2000), 40_000)
+    rounds = taking_turns(costs.discriminate, costs.generate)
+    labels = [alone("learn", "discriminator", costs.learn)]
+    game = Game([critic, generator], rounds) if options.matching else Game([critic], labels)
+    steps = budget(20, size, options.batch, within=(2000, 40_000))
     return Plan(model=model, stages=[Stage(name="train", game=game, steps=steps)], batch=options.batch, options=options)
-
-
-def _rounds(costs: SemiSupervisedAdversary) -> list[Round]:
-    discriminate = Move(name="discriminate", players=["discriminator"], cost=costs.discriminate)
-    generate = Move(name="generate", players=["generator"], cost=costs.generate)
-    return [Round(discriminate), Round(generate)]
-
-
-def _labels_alone(costs: SemiSupervisedAdversary) -> list[Round]:
-    return [Round(Move(name="learn", players=["discriminator"], cost=costs.learn))]

@@ -14,7 +14,7 @@ from simulacra.costs.adversarial import OBJECTIVES, Objective
 from simulacra.costs.smoothing import smoothed
 from simulacra.data.spec import Spec
 from simulacra.errors import UserError, unknown
-from simulacra.game import Game, Move, Player, Round, Stage
+from simulacra.game import Cost, Game, Move, Player, Round, Stage
 from simulacra.models.adversary import Adversary, Penalties, Tricks
 from simulacra.models.discriminator import DiscriminatorConfig, discriminator
 from simulacra.models.gan import GAN, GANConfig
@@ -120,6 +120,16 @@ def _rounds(options: TwoPlayerOptions, costs: Adversary) -> list[Round]:
     if options.turns == "simultaneous":
         return [Round(discriminate, *lazy, generate, rule=RULES[options.rule](options))]
     return [Round(discriminate), *map(Round, lazy), Round(generate)]
+
+
+def taking_turns(discriminate: Cost, generate: Cost) -> list[Round]:
+    """A step of the discriminator, then one of the generator."""
+    return [alone("discriminate", "discriminator", discriminate), alone("generate", "generator", generate)]
+
+
+def alone(name: str, player: str, cost: Cost) -> Round:
+    """A round of one move of one player."""
+    return Round(Move(name=name, players=[player], cost=cost))
 
 
 RULES: dict[str, Callable[[TwoPlayerOptions], Rule]] = {

@@ -10,7 +10,7 @@ from simulacra.errors import UserError
 from simulacra.game import Game, Player, Stage
 from simulacra.models.vae import VAE, VAEConfig
 from simulacra.optimizers import Adam, Schedule, schedule
-from simulacra.recipes import Plan, recipe
+from simulacra.recipes import Plan, budget, recipe
 
 
 class VAEOptions(VAEConfig):
@@ -60,7 +60,7 @@ def vae(spec: Spec, size: int, options: VAEOptions) -> Plan:
         rate=schedule(options.schedule),
     )
     game = Game.single(player, partial(model.cost, samples=options.samples))
-    steps = min(max(100 * size // options.batch, 2000), 40_000)
+    steps = budget(100, size, options.batch, within=(2000, 40_000))
     return Plan(model=model, stages=[Stage(name="train", game=game, steps=steps)], batch=options.batch, options=options)
 
 
