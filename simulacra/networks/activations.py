@@ -25,4 +25,4 @@ class Maxout(nn.Module):
 
     def forward(self, x: Tensor) -> Tensor:
         """`[B, pieces·N]` to `[B, N]`."""
-        return x.unflatten(1, (self.pieces, -1)).max(1).values
+        return x.unflatten(1, (self.pieces, -1)).amax(1)
