@@ -94,7 +94,9 @@ def main() -> None:
     if not given.show:
         table.run(given.out / "robustness", given.jobs, todo)
         picture(given.out / "robustness")
-    write("robustness", markdown(["FID", *OBJECTIVES], lines(table.done())))
+    table_text = markdown(["FID", *OBJECTIVES], lines(table.done()))
+    picture_text = '<img src="images/robustness.png" width="620" alt="sixteen samples of every pair">'
+    write("robustness", f"{table_text}\n\n{picture_text}")
 
 
 if __name__ == "__main__":

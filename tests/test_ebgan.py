@@ -28,6 +28,9 @@ def test_pulling_away_by_hand():
     assert pulling_away(codes).item() == pytest.approx(1 / 3)
     assert pulling_away(torch.eye(4)).item() == pytest.approx(0.0, abs=1e-7)
     assert pulling_away(torch.arange(1.0, 4.0)[:, None] * torch.tensor([[2.0, 1.0]])).item() == pytest.approx(1.0)
+    assert pulling_away(torch.zeros(3, 2)).item() == 0.0  # codes without direction are orthogonal to all
+    with pytest.raises(UserError, match="sees one"):
+        pulling_away(torch.ones(1, 3))
 
 
 class Told(SimpleNamespace):

@@ -53,6 +53,19 @@ def test_the_squared_gradient_of_a_quadratic_critic():
     assert torch.allclose(found_slope, outer + outer.T, rtol=1e-10)
 
 
+class Rounded(nn.Module):
+    """A score that ignores how its input changes: computed without gradients."""
+
+    def forward(self, x):
+        return x.detach().flatten(1).sum(1)
+
+
+def test_a_critic_without_gradients_is_refused_by_name():
+    for critic in (Rounded(), nn.Sequential(Rounded(), nn.Unflatten(0, (-1, 1)), nn.Linear(1, 1).double())):
+        with pytest.raises(ValueError, match="has no gradient by its input"):
+            r1(critic, X, 1.0)
+
+
 def test_the_penalty_neither_touches_the_data_nor_asks_for_its_gradient():
     x = X.clone()
     r1(linear(), x, 1.0).mean().backward()
@@ -187,17 +200,17 @@ def test_each_row_has_its_own_value():
             assert torch.allclose(value, together[name][one], rtol=1e-10, atol=1e-14), name
 
 
-def test_no_penalty_advances_a_buffer_or_reaches_its_inputs():
+def test_no_penalty_advances_a_buffer_and_slopes_reach_only_inputs_that_require_them():
     torch.manual_seed(0)
     critic = nn.Sequential(
         nn.Conv2d(1, 3, 1), nn.BatchNorm2d(3), nn.Flatten(), spectral_norm(nn.Linear(12, 1))
     ).double()
     before = {name: value.clone() for name, value in critic.named_buffers()}
-    real, fake = X.clone().requires_grad_(), FAKE.clone().requires_grad_()
+    real, fake = X.clone(), FAKE.clone().requires_grad_()
     sum(each.mean() for each in all_penalties(critic, real, fake, EPSILON).values()).backward()
     assert all(torch.equal(value, before[name]) for name, value in critic.named_buffers())
     assert real.grad is None
-    assert fake.grad is None
+    assert fake.grad is not None
     assert critic.training
 
 

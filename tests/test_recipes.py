@@ -161,12 +161,11 @@ def test_a_gan_plays_its_rounds_and_its_players_rates(sources):
     plan = built("gan", source, discriminator_steps="3", r1="2.0", r1_every="4", schedule="linear", average="null")
     game = plan.stages[0].game
     assert [[(m.name, m.times, m.every) for m in round_.moves] for round_ in game.rounds] == [
-        [("discriminate", 3, 1)],
-        [("penalise", 1, 4)],
+        [("discriminate", 3, 1), ("penalise", 3, 4)],
         [("generate", 1, 1)],
     ]
     assert game.batches_per_step == 3
-    assert game.optimizers["discriminator"].param_groups[0]["lr"] == pytest.approx(2e-4 * 12 / 13)
+    assert game.optimizers["discriminator"].param_groups[0]["lr"] == 2e-4
     assert game.optimizers["generator"].param_groups[0]["lr"] == 2e-4
     assert all(player.rate(0.5) == 0.5 for player in game.players.values())
     assert game.players["generator"].averaged is None
@@ -292,6 +291,13 @@ def test_recipes_of_other_packages_are_found_by_entry_point(monkeypatch):
         ({"turns": "simultaneous", "rest_above": 0.8}, "leave out rest_above"),
         ({"rest_above": 0.5}, "'rest_above' should be greater than 0.5"),
         ({"fade": 0.0}, "'fade' should be greater than 0"),
+        ({"one_sided": True}, "one_sided says how gradient_penalty works, which is off"),
+        ({"dragan_spread": 2.0, "gradient_penalty": 10}, "dragan_spread says how dragan works"),
+        ({"power_iterations": 2}, "power_iterations says how spectral works"),
+        ({"fade": 0.1}, "fade says how r1 or r2 works"),
+        ({"r1_every": 4, "dragan": 1}, "r1_every says how r1 or r2 works"),
+        ({"unrolled_rate": 3.0}, "unrolled_rate says how unrolled works"),
+        ({"consensus": 3.0, "turns": "simultaneous", "rule": "extragradient"}, "consensus says how rule consensus"),
         ({"objective": "wassertein"}, "did you mean 'wasserstein'"),
     ],
 )
@@ -299,6 +305,16 @@ def test_constraints_and_turns_that_cannot_go_together_are_refused(options, word
     kind = find("gan")
     with pytest.raises(UserError, match=words):
         kind.build(Spec(kind="vector", shape=(2,), classes=None), 100, kind.options().with_overrides(options, "gan"))
+
+
+@pytest.mark.parametrize("rule", ["consensus", "half-squared-field"])
+@pytest.mark.parametrize("host", [{"gradient_penalty": 1}, {"r1": 1}, {"unrolled": 1}])
+def test_a_third_derivative_of_batch_norm_is_refused(rule, host):
+    kind = find("dcgan")
+    given = {"turns": "simultaneous", "rule": rule, "width": 4} | host
+    spec = Spec(kind="image", shape=(1, 8, 8), classes=None)
+    with pytest.raises(UserError, match="--discriminator-norm none"):
+        kind.build(spec, 100, kind.options().with_overrides(given, "dcgan"))
 
 
 @pytest.mark.parametrize(
@@ -309,6 +325,12 @@ def test_constraints_and_turns_that_cannot_go_together_are_refused(options, word
         ({"dragan": 10.0}, "batch norm"),
         ({"r1": 1.0}, "batch norm"),
         ({"r2": 1.0}, "batch norm"),
+        ({"r1": 1.0, "discriminator_norm": "none", "minibatch": "deviation"}, "minibatch layers mix"),
+        ({"clip": 0.01, "gradient_penalty": 10.0, "discriminator_norm": "none"}, "choose one"),
+        ({"spectral": True}, "batch norm scales"),
+        ({"unrolled": 2, "clip": 0.1}, "along the objective alone"),
+        ({"unrolled": 2}, ""),
+        ({"spectral": True, "discriminator_norm": "none"}, ""),
         ({"r1": 1.0, "r2": 1.0, "discriminator_norm": "none"}, ""),
         ({"gradient_penalty": 10.0, "discriminator_norm": "none", "objective": "wasserstein"}, ""),
         ({"r1": 1.0, "discriminator_norm": "none", "objective": "wasserstein"}, ""),

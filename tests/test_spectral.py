@@ -111,6 +111,24 @@ def test_each_training_forward_is_one_step_of_power_iteration():
         assert torch.allclose(found, nn.functional.linear(X, w / (u @ w @ v), layer.bias), atol=1e-5)
 
 
+def test_a_pass_may_take_several_steps_of_power_iteration():
+    torch.manual_seed(0)
+    one, three = spectrally_normalised(nn.Linear(6, 5)), nn.Linear(6, 5)
+    with torch.no_grad():
+        three.weight.copy_(one.parametrizations.weight.original)
+    spectrally_normalised(three, 3)
+    vectors, others = one.parametrizations.weight[0], three.parametrizations.weight[0]
+    with torch.no_grad():
+        for part in (vectors, others):
+            part._u.copy_(torch.eye(5)[0])
+            part._v.copy_(torch.eye(6)[0])
+    for _ in range(3):
+        one(X)
+    three(X)
+    assert torch.allclose(vectors._u, others._u, atol=1e-6)
+    assert torch.allclose(vectors._v, others._v, atol=1e-6)
+
+
 def test_frozen_evaluated_and_penalised_networks_keep_their_vectors():
     module = critic()
     before = buffers(module)

@@ -57,22 +57,27 @@ def test_the_generators_own_cost_is_weighed():
     assert torch.allclose(half.generate(*pair())["fool"], 0.5 * plain.generate(*pair())["fool"])
 
 
-def test_historical_is_the_squared_way_from_the_mean_of_the_past():
+@pytest.mark.parametrize("k", [1, 3])
+def test_historical_is_the_squared_way_from_the_mean_of_the_past(k):
+    """Of all the player's steps before; in the first there is no past yet."""
     kind = find("gan")
-    options = kind.options().with_overrides({"width": 4, "latent": 2, "historical": 0.5}, "gan")
+    given = {"width": 4, "latent": 2, "historical": 0.5, "discriminator_steps": k}
     torch.manual_seed(0)
-    played = kind.build(PLANE, 100, options).stages[0].game
+    played = kind.build(PLANE, 100, kind.options().with_overrides(given, "gan")).stages[0].game
     played.reset(Table())
-    module = played.players["discriminator"].module
-    batch, seen = pair()[0], [flat(module).detach().clone()]
+    module, batch, seen = played.players["discriminator"].module, pair()[0], []
+
+    def batches(index):
+        seen.append(flat(module).detach().clone())
+        return batch
+
     for step in range(3):
-        terms = played.step(lambda k: batch, Clock(step=step))
-        past = torch.stack([seen[0], *seen]).mean(0) if step else seen[0]
-        before = torch.stack([seen[0], *seen[:-1]]).mean(0) if step else seen[0]
-        assert torch.allclose(played.state["past_discriminator"], past, atol=1e-6)
+        terms = played.step(batches, Clock(step=step))
+        seen.pop()  # the generator's turn
+        assert torch.allclose(played.state["past_discriminator"], torch.stack(seen).mean(0), atol=1e-6)
+        before = torch.stack(seen[:-1] or seen).mean(0)
         expected = 0.5 * (seen[-1] - before).square().sum().item()
         assert terms["discriminate/historical"] == pytest.approx(expected, rel=1e-3, abs=1e-9)
-        seen.append(flat(module).detach().clone())
 
 
 @pytest.mark.parametrize("name", ["mlp", "dcgan", "residual"])

@@ -16,7 +16,7 @@ from simulacra.models.matching import feature_matching
 from simulacra.models.sight import PLAIN, Sight
 from simulacra.networks.features import Scored, features
 from simulacra.penalties.gradient import dragan, gradient_penalty, r1, r2
-from simulacra.penalties.orthogonal import orthogonal
+from simulacra.penalties.orthogonal import orthogonal, orthonormal
 from simulacra.precision import widen
 
 
@@ -25,8 +25,8 @@ class Penalties:
     """Weights of what the discriminator pays beside the objective, 0 for none (`penalties`).
 
     `gradient`: on interpolates of real and generated rows, `one_sided` or not; `dragan`: around real rows, noise of
-    variance `spread`; `orthogonal`: on its weight matrices; `r1` and `r2`: on real and on generated rows, both times
-    `fade` to the power of progress.
+    variance `spread`; `orthogonal` and `orthonormal`: on its weight matrices; `r1` and `r2`: on real and on generated
+    rows, both times `fade` to the power of progress.
     """
 
     gradient: float = 0.0
@@ -34,6 +34,7 @@ class Penalties:
     dragan: float = 0.0
     spread: float = 1.0
     orthogonal: float = 0.0
+    orthonormal: float = 0.0
     r1: float = 0.0
     r2: float = 0.0
     fade: float = 1.0
@@ -85,6 +86,7 @@ class Adversary:
         if self.tricks.historical:
             parts = {"discriminator": self.discriminator, "generator": self.model}
             state |= {f"past_{name}": flat(module).detach().clone() for name, module in parts.items()}
+            state |= {f"past_{name}_length": torch.tensor(0.0) for name in parts}
         return state
 
     def made(self, batch: Rows, at: At) -> Tensor:
@@ -135,15 +137,16 @@ class Adversary:
     def _matched(self, critic: nn.Module, seen: Tensor, made: Scored | None) -> dict[str, Tensor]:
         if made is None:
             return {}
-        real = features(critic, seen).features.detach()
+        real = features(critic, seen).features
         return {"matching": self.tricks.matching * feature_matching(real, made.features)}
 
     def _past(self, name: str, module: nn.Module, at: At) -> dict[str, Tensor]:
         """The cost of leaving one's past, and the past with the present in it."""
         if not self.tricks.historical:
             return {}
-        now, past = flat(module), at.state(f"past_{name}")
-        at.write(f"past_{name}", past.lerp(now.detach(), 1.0 / (at.clock.step + 2)))
+        now, past, length = flat(module), at.state(f"past_{name}"), at.state(f"past_{name}_length") + 1
+        at.write(f"past_{name}", past.lerp(now.detach(), (1 / length).to(past)))
+        at.write(f"past_{name}_length", length)
         return {"historical": self.tricks.historical * (now - past).square().sum()}
 
     def _watch(self, real: Tensor, fake: Tensor, at: At) -> None:
@@ -180,6 +183,8 @@ class Adversary:
             terms["dragan"] = dragan(critic, real, noise, weights.dragan)
         if weights.orthogonal:
             terms["orthogonal"] = orthogonal(self.discriminator, weights.orthogonal)
+        if weights.orthonormal:
+            terms["orthonormal"] = orthonormal(self.discriminator, weights.orthonormal)
         return terms | self._past("discriminator", self.discriminator, at)
 
 
@@ -204,8 +209,10 @@ def unroll(
     rate: float,
 ) -> Callable[[Tensor], Tensor]:
     """Scores of the critic after `steps` plain descents of rate `rate` on `cost(real scores, fake scores)`, through
-    which gradients flow back into `fake` (Metz et al. 2017, eqs. 6, 7 and 9); the critic itself stays as it is."""
-    parameters = {name: p.detach().requires_grad_() for name, p in critic.named_parameters()}
+    which gradients flow back into `fake` (Metz et al. 2017, eqs. 6, 7 and 9); the critic itself stays as it is. What it
+    descends or is subject to beside that cost (penalties, clipping) is not looked ahead to."""
+    named = critic.named_parameters()
+    parameters = {name: p if p.requires_grad else p.detach().requires_grad_() for name, p in named}
 
     def score(x: Tensor) -> Tensor:
         return widen(functional_call(critic, parameters, (x,)))

@@ -35,6 +35,7 @@ class DiscriminatorConfig(Config):
         "none", description="a layer before the last in which rows see each other (Salimans 2016, Karras 2018)"
     )
     spectral: bool = Field(False, description="every layer spectrally normalised (Miyato et al. 2018)")
+    power_iterations: int = Field(1, ge=1, description="steps of power iteration per pass of spectral normalisation")
 
 
 def discriminator(config: DiscriminatorConfig, spec: Spec) -> nn.Module:
@@ -44,7 +45,7 @@ def discriminator(config: DiscriminatorConfig, spec: Spec) -> nn.Module:
     network = _network(config, spec)
     if config.minibatch != "none":
         see_each_other(network, MINIBATCH[config.minibatch])
-    return spectrally_normalised(network) if config.spectral else network
+    return spectrally_normalised(network, config.power_iterations) if config.spectral else network
 
 
 MINIBATCH: dict[str, Callable[[int], nn.Module]] = {

@@ -9,6 +9,7 @@ from torch import Tensor, nn
 from torch.nn.functional import normalize
 
 from simulacra.data.spec import Spec
+from simulacra.errors import UserError
 from simulacra.game import At, Rows, Terms
 from simulacra.models.gan import GAN, GANConfig
 from simulacra.networks.dcgan import Downsampler, Upsampler, initialise
@@ -45,10 +46,12 @@ def error(x: Tensor, reconstruction: Tensor, kind: Literal["norm", "mean"]) -> T
 
 def pulling_away(codes: Tensor) -> Tensor:
     """Mean squared cosine between the codes `[N, J]` of different rows, a scalar (EBGAN, §2.4): 0 where all are
-    orthogonal, 1 where all are parallel. Needs two rows; it is of the batch that is seen together."""
+    orthogonal, 1 where all are parallel. It is of the batch that is seen together; raises UserError for one row."""
     unit = normalize(widen(codes))
-    n = len(unit)
-    return ((unit @ unit.T).square().sum() - n) / (n * (n - 1))
+    if (n := len(unit)) < 2:
+        raise UserError("the pulling-away term compares rows and sees one: a larger --batch, fewer parts, or --pull 0")
+    squares = (unit @ unit.T).square()
+    return (squares.sum() - squares.trace()) / (n * (n - 1))
 
 
 class EnergyAdversary:

@@ -1,8 +1,9 @@
 """Spectral normalisation: every weight divided by its largest singular value (Miyato et al. 2018, Algorithm 1).
 
 PyTorch's parametrisation, kept in float32 inside autocast. σ is uᵀWv for two stored vectors. A forward pass in training
-mode first advances them by one step of power iteration, whichever batch it is for, so a cost that scores real and fake
-apart advances them twice; passes in eval mode, of a frozen player and of penalties (`buffers.held`) use them as stored.
+mode first advances them by a step of power iteration (or more), whichever batch it is for, so a cost that scores real
+and fake apart advances them twice; passes in eval mode, of a frozen player and of penalties (`buffers.held`) take them
+as stored. While W moves, σ lags behind σ₁: by a percent and more at high rates, which more steps shrink.
 
 Keys of the state dict: `<layer>.weight` becomes `<layer>.parametrizations.weight.original`, the trained parameter W,
 and beside it are the vectors `<layer>.parametrizations.weight.0._u` `[outputs]` and `…0._v` `[the rest]`.
@@ -25,7 +26,7 @@ class SpectralNorm(_SpectralNorm):
     of the paper)."""
 
     def forward(self, weight: Tensor) -> Tensor:
-        """The normalised weight, in the shape of `weight`; in training mode after one step of power iteration."""
+        """The normalised weight, in the shape of `weight`; in training mode after its steps of power iteration."""
         with _exact(weight.device):
             return super().forward(weight)
 
@@ -46,8 +47,9 @@ class SpectralNorm(_SpectralNorm):
             return float(self._u @ self.matrix(weight) @ self._v)
 
 
-def spectrally_normalised(module: nn.Module) -> nn.Module:
-    """`module` itself, with every convolution, transposed convolution, linear and embedding layer in it normalised.
+def spectrally_normalised(module: nn.Module, iterations: int = 1) -> nn.Module:
+    """`module` itself, with every convolution, transposed convolution, linear and embedding layer in it normalised, its
+    σ followed by so many steps of power iteration per pass.
 
     Initialise before: afterwards `layer.weight` is computed, and writing to it is lost. Layers that are normalised
     already stay as they are. Linear and embedding layers become 1-Lipschitz. The constant of an undilated, zero-padded
@@ -57,7 +59,7 @@ def spectrally_normalised(module: nn.Module) -> nn.Module:
     normalised = {name for name, _, _ in _layers(module)}
     for name, layer in module.named_modules():
         if isinstance(layer, _ConvNd | nn.Linear | nn.Embedding) and name not in normalised:
-            _normalise(name, layer)
+            _normalise(name, layer, iterations)
     return module
 
 
@@ -94,12 +96,12 @@ def _layers(module: nn.Module) -> Iterator[tuple[str, SpectralNorm, Tensor]]:
                 yield name, norm, layer.get_parameter("parametrizations.weight.original")
 
 
-def _normalise(name: str, layer: _ConvNd | nn.Linear | nn.Embedding) -> None:
+def _normalise(name: str, layer: _ConvNd | nn.Linear | nn.Embedding, iterations: int) -> None:
     if is_parametrized(layer, "weight"):
         raise ValueError(f"the weight of layer '{name}' has another parametrisation: spectral norm must come alone")
     if not layer.weight.is_meta and not layer.weight.any():
         raise ValueError(f"the weight of layer '{name}' is all zeros and has no spectral norm to be divided by")
-    norm = SpectralNorm(layer.weight, dim=1 if isinstance(layer, _ConvTransposeNd) else 0)
+    norm = SpectralNorm(layer.weight, iterations, dim=1 if isinstance(layer, _ConvTransposeNd) else 0)
     register_parametrization(layer, "weight", norm)
 
 

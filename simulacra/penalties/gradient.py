@@ -1,8 +1,8 @@
 """Penalties on the gradient of a critic's score by its input.
 
 Each gives one value per row `[N]` in float32 or better, differentiable by the critic's parameters, and advances no
-buffer. Inputs are taken as constants; noise is an argument. Rows are independent unless the critic mixes them, as batch
-norm does.
+buffer. Noise is an argument. Rows are independent unless the critic mixes them, as batch norm does. Where a row depends
+on parameters that require grad, as a fake does on those of a generator that moves too, so does its penalty.
 """
 
 import torch
@@ -13,10 +13,16 @@ from simulacra.precision import full_precision, widen
 
 
 def squared_gradient(critic: nn.Module, x: Tensor) -> Tensor:
-    """‖∇ₓ critic(x)‖² `[N]`, differentiable by the critic's parameters, in float32 or better."""
-    x = widen(x.detach()).requires_grad_()
+    """‖∇ₓ critic(x)‖² `[N]`, differentiable by the critic's parameters, in float32 or better. Raises ValueError where
+    the score does not depend on x by way of derivatives."""
+    x = widen(x) if x.requires_grad else widen(x.detach()).requires_grad_()
     with full_precision(x.device), held(critic):
-        (gradient,) = torch.autograd.grad(critic(x).sum(), x, create_graph=True)
+        score = critic(x).sum()
+        gradient = (
+            torch.autograd.grad(score, x, create_graph=True, allow_unused=True)[0] if score.requires_grad else None
+        )
+    if gradient is None:
+        raise ValueError(f"the score of {type(critic).__name__} has no gradient by its input to be penalised")
     return gradient.flatten(1).square().sum(1)
 
 
@@ -44,7 +50,7 @@ def gradient_penalty(
 
     `one_sided`: λ max(0, ‖∇D(x̂)‖ − 1)², which leaves slopes below 1 alone (Petzka, Fischer & Lukovnikov 2018).
     """
-    real, fake = widen(real.detach()), widen(fake.detach())
+    real, fake = widen(real), widen(fake)
     epsilon = epsilon.view(-1, *[1] * (real.ndim - 1))
     excess = gradient_norm(critic, epsilon * real + (1 - epsilon) * fake) - 1
     return weight * (excess.relu() if one_sided else excess).square()
@@ -56,5 +62,5 @@ def dragan(critic: nn.Module, real: Tensor, noise: Tensor, weight: float, slope:
     δ, the shape of `real`, is N(0, cI) in the paper. The authors' first code took δ = ½ std(x) u, u uniform on [0, 1),
     with the standard deviation of the whole batch, and multiplied it by a second uniform number per row.
     """
-    at = widen(real.detach()) + widen(noise)
+    at = widen(real) + widen(noise)
     return weight * (gradient_norm(critic, at) - slope).square()

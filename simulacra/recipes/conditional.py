@@ -167,7 +167,7 @@ def critic_of(spec: Spec, options: NetworkOptions) -> nn.Module:
 
 def whole(critic: nn.Module, options: NetworkOptions) -> nn.Module:
     """The critic with its further layers normalised as the others are."""
-    return spectrally_normalised(critic) if options.spectral else critic
+    return spectrally_normalised(critic, options.power_iterations) if options.spectral else critic
 
 
 def _plan(options: ConditionalOptions, costs: Adversary, size: int) -> Plan:

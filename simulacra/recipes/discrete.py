@@ -26,7 +26,9 @@ class StringsOptions(TwoPlayerOptions):
     schedule: Schedule = Field("linear", description="how the learning rates fall over the horizon")
     average: float | None = Field(0.99, ge=0, lt=1, description="decay of the generator's average; null for none")
     r1: float = Field(0.2, ge=0, description="weight of the R1 penalty on real strings; 0 for none")
-    r1_every: int = Field(4, ge=1, description="steps from one R1 or R2 penalty to the next (lazy regularisation)")
+    r1_every: int = Field(
+        4, ge=1, description="steps of D from one R1 or R2 penalty to the next, whose weight it is times"
+    )
     estimator: Estimator = Field(
         "straight-through", description="of the generator's gradient: gumbel, straight-through or score"
     )

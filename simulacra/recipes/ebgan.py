@@ -78,8 +78,8 @@ def ebgan(spec: Spec, size: int, options: EBGANOptions) -> Plan:
     options=BEGANOptions,
 )
 def began(spec: Spec, size: int, options: BEGANOptions) -> Plan:
-    """The discriminator is an autoencoder; a control on its error keeps both players in balance, and their sum is a
-    measure of convergence (`M_global` in the log).
+    """The discriminator is an autoencoder; a control on its error keeps both players in balance. The error on data plus
+    the distance from balance measures convergence (`M_global` in the log).
 
     command   simulacra train began --data mnist
     budget    14 passes over the data, 4 000 to 20 000 steps

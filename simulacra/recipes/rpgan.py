@@ -19,7 +19,9 @@ class RpGANOptions(TwoPlayerOptions):
     schedule: Schedule = Field("linear", description="how the learning rates fall over the horizon")
     r1: float = Field(1.0, ge=0, description="weight of the R1 penalty on real rows; 0 for none")
     r2: float = Field(1.0, ge=0, description="weight of the R2 penalty on generated rows; 0 for none")
-    r1_every: int = Field(8, ge=1, description="steps from one R1 and R2 penalty to the next (lazy regularisation)")
+    r1_every: int = Field(
+        8, ge=1, description="steps of D from one R1 and R2 penalty to the next, whose weight it is times"
+    )
     fade: float = Field(0.01, gt=0, le=1, description="share of r1 and r2 left at the end, approached geometrically")
     latent: int | None = Field(None, ge=1, description="dimensions of z (images: 100; vectors: as many as theirs)")
     width: int | None = Field(None, ge=1, description="channels next to the image (64), units of the generator (400)")

@@ -53,15 +53,19 @@ class TwoPlayerOptions(Config):
     average: float | None = Field(0.999, ge=0, lt=1, description="decay of the generator's average; null for none")
     clip: float = Field(0.0, ge=0, description="bound on the discriminator's weights (WGAN); 0 for none")
     spectral: bool = Field(False, description="spectral normalisation of the discriminator's layers")
+    power_iterations: int = Field(1, ge=1, description="steps of power iteration per pass of spectral normalisation")
     gradient_penalty: float = Field(0.0, ge=0, description="weight of the gradient penalty (WGAN-GP); 0 for none")
     one_sided: bool = Field(False, description="penalise only gradients above 1")
     dragan: float = Field(0.0, ge=0, description="weight of the penalty around real images (DRAGAN); 0 for none")
     dragan_spread: float = Field(1.0, gt=0, description="variance of DRAGAN's noise")
-    orthogonal: float = Field(0.0, ge=0, description="weight of orthogonal regularisation of the discriminator")
+    orthogonal: float = Field(0.0, ge=0, description="weight of making the discriminator's filters orthogonal")
+    orthonormal: float = Field(0.0, ge=0, description="weight of making them orthogonal and of unit length")
     r1: float = Field(0.0, ge=0, description="weight of the R1 penalty on real images; 0 for none")
     r2: float = Field(0.0, ge=0, description="weight of the R2 penalty on generated images; 0 for none")
     fade: float = Field(1.0, gt=0, le=1, description="share of r1 and r2 left at the end, approached geometrically")
-    r1_every: int = Field(16, ge=1, description="steps from one R1 or R2 penalty to the next (lazy regularisation)")
+    r1_every: int = Field(
+        16, ge=1, description="steps of D from one R1 or R2 penalty to the next, whose weight it is times"
+    )
     unrolled: int = Field(0, ge=0, description="K, discriminator steps that the generator looks ahead; 0 for none")
     unrolled_rate: float = Field(0.1, gt=0, description="learning rate of those steps, plain descent")
     smoothing: float = Field(0.0, ge=0, lt=1, description="one-sided label smoothing: real samples are this much fake")
@@ -95,7 +99,8 @@ def two_players(
 
 
 def plan(options: TwoPlayerOptions, costs: Adversary, steps: int) -> Plan:
-    """The game of `costs`: k steps of D, its lazy penalty if any, one step of G; or both at once, under a rule."""
+    """The game of `costs`: k steps of D, every so many of them with its lazy penalty, then G; or both at once, under a
+    rule."""
     model, rate = costs.model, schedule(options.schedule)
     bound = partial(clipped, bound=options.clip) if options.clip else None
     critic = Player(
@@ -114,12 +119,12 @@ def _rounds(options: TwoPlayerOptions, costs: Adversary) -> list[Round]:
         return "lead" not in state or bool(state["lead"] <= bound)
 
     discriminate = Move(name="discriminate", players=critic, cost=costs.discriminate, times=k, when=awake)
-    penalise = Move(name="penalise", players=critic, cost=costs.penalise, every=every, when=awake)
+    penalise = Move(name="penalise", players=critic, cost=costs.penalise, times=k, every=every, when=awake)
     generate = Move(name="generate", players=["generator"], cost=costs.generate, times=options.generator_steps)
     lazy = [penalise] if options.r1 or options.r2 else []
     if options.turns == "simultaneous":
         return [Round(discriminate, *lazy, generate, rule=RULES[options.rule](options))]
-    return [Round(discriminate), *map(Round, lazy), Round(generate)]
+    return [Round(discriminate, *lazy), Round(generate)]
 
 
 def taking_turns(discriminate: Cost, generate: Cost) -> list[Round]:
@@ -159,6 +164,7 @@ def rules_of(options: TwoPlayerOptions) -> Rules:
         dragan=options.dragan,
         spread=options.dragan_spread,
         orthogonal=options.orthogonal,
+        orthonormal=options.orthonormal,
         r1=options.r1,
         r2=options.r2,
         fade=options.fade,
@@ -191,7 +197,8 @@ def clipped(module: nn.Module, bound: float) -> None:
 
 
 def check(options: TwoPlayerOptions, critic: DiscriminatorConfig) -> None:
-    """Refuse what cannot work together, warn of what will not work well; each by name."""
+    """Refuse what cannot work together or does nothing, warn of what will not work well; each by name."""
+    _hosted(options)
     if options.clip and options.spectral:
         raise UserError("clip bounds weights that spectral divides by their norm, so it would do nothing: choose one")
     if options.turns == "alternating" and options.rule != "none":
@@ -206,8 +213,50 @@ def check(options: TwoPlayerOptions, critic: DiscriminatorConfig) -> None:
         raise UserError("features are of the present discriminator, not of one ahead: leave out --unrolled")
     if options.adapt and not (OBJECTIVES[options.objective].probability or options.objective == "hinge"):
         raise UserError(f"adapt reads the sign of scores, which means nothing under {options.objective}: use --augment")
-    penalised = options.gradient_penalty or options.dragan or options.r1 or options.r2
+    penalised = bool(options.gradient_penalty or options.dragan or options.r1 or options.r2)
+    if (
+        options.rule in ("consensus", "half-squared-field")
+        and critic.norm == "batch"
+        and (penalised or options.unrolled)
+    ):
+        raise UserError(
+            f"rule {options.rule} takes a third derivative here, batch norm has none: give --discriminator-norm none"
+        )
+    _warn(options, critic, penalised)
+
+
+HOSTS: dict[str, tuple[str, ...]] = {
+    "one_sided": ("gradient_penalty",),
+    "dragan_spread": ("dragan",),
+    "power_iterations": ("spectral",),
+    "fade": ("r1", "r2"),
+    "r1_every": ("r1", "r2"),
+    "unrolled_rate": ("unrolled",),
+}
+"""Options that say how another one works, and that one (or either of two)."""
+
+
+def _hosted(options: TwoPlayerOptions) -> None:
+    """Refuse an option that says how another works, which is off."""
+    fields = type(options).model_fields
+    idle = [name for name, hosts in HOSTS.items() if not any(getattr(options, host) for host in hosts)]
+    idle += [] if options.rule == "consensus" else ["consensus"]
+    for name in idle:
+        if getattr(options, name) != fields[name].default:
+            host = " or ".join(HOSTS.get(name, ("rule consensus",)))
+            raise UserError(f"{name} says how {host} works, which is off: turn it on, or leave out {name}")
+
+
+def _warn(options: TwoPlayerOptions, critic: DiscriminatorConfig, penalised: bool) -> None:
     if options.objective == "wasserstein" and not (penalised or options.clip or options.spectral):
         log.warning("wasserstein wants a constrained critic: --clip 0.01, --gradient-penalty 10 or --spectral true")
     if critic.norm == "batch" and penalised:
         log.warning("a gradient penalty is of single rows, batch norm mixes them: --discriminator-norm none suits it")
+    if penalised and critic.minibatch != "none":
+        log.warning("a gradient penalty is of single rows, minibatch layers mix them: leave out --minibatch")
+    if options.clip and penalised:
+        log.warning("clipped weights bound the slopes that a gradient penalty wants at its own value: choose one")
+    if options.spectral and critic.norm == "batch":
+        log.warning("batch norm scales what spectral has bounded: --discriminator-norm none suits it")
+    if options.unrolled and (penalised or options.clip or options.orthogonal or options.orthonormal):
+        log.warning("unrolled looks ahead along the objective alone: without penalties, clipping, or Adam's moments")
