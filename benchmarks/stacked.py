@@ -6,8 +6,9 @@ to zero), and *rpgan*.
 Counting as VEEGAN's (Srivastava et al. 2017, section 4.2): 26 000 samples, each the number that a classifier of digits
 (99.57 % on MNIST) reads in its three channels; KL is from the shares of the thousand numbers to the uniform law, and
 26 000 perfect samples have 0.019 by chance. Data: 128 000 triples of training digits. Networks: DCGAN's of base width
-32 at 28 × 28, z of 100 dimensions, batches of 64, the average of the generator's weights. `dcgan-longer` begins as `dcgan-faster` does;
-its row was trained by going on from that run's last step, which gives the same bytes, and its seconds are of both.
+32 at 28 × 28, z of 100 dimensions, batches of 64, the average of the generator's weights. `dcgan-longer` begins as
+`dcgan-faster` does; its row was trained by going on from that run's last step, which gives the same bytes, and its
+seconds are of both.
 """
 
 from pathlib import Path
