@@ -6,9 +6,9 @@ every objective once more on DCGAN's, bare and with a spectrally normalised disc
 All alike: 1 500 generator steps, each after one discriminator step, batches of 64, networks of base width 16, Adam at
 10⁻³ with β = (0.5, 0.999) (also where a paper took another optimiser), the average of the generator's weights (decay
 0.999). DCGAN's discriminator has batch norm where nothing constrains it, and none beside a penalty or spectral norm.
-DCGAN's own rate, 2·10⁻⁴, is too slow for the discriminators without batch norm in so few steps: a table of its own shows
-it. FID, precision and recall are of 10 000 samples against the 60 000 training images, in the features of `mnist`; FID
-at ten equally spaced steps.
+DCGAN's own rate, 2·10⁻⁴, is too slow for the discriminators without batch norm in so few steps: a table of its own
+shows it. FID, precision and recall are of 10 000 samples against the 60 000 training images, in the features of
+`mnist`; FID at ten equally spaced steps.
 """
 
 from pathlib import Path
