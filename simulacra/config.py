@@ -2,7 +2,7 @@
 
 import json
 from collections.abc import Iterator, Mapping
-from typing import Annotated, Any, Self, TypeVar
+from typing import Annotated, Any, Self, TypeVar, get_args, get_origin
 
 from pydantic import BaseModel, BeforeValidator, ConfigDict, ValidationError
 
@@ -35,10 +35,12 @@ class Config(BaseModel):
             path = " ".join(".".join(str(part) for part in first["loc"]).split())
             if first["type"] == "extra_forbidden":
                 raise unknown(f"setting of {what}", path, (name for name, _ in cls.settings())) from None
-            if first["type"] == "missing":
+            shape = _misshapen(cls, first)
+            if first["type"] == "missing" and not shape:
                 raise UserError(f"{what}: '{path}' is missing") from None
             given = json.dumps(first["input"], default=str)
-            raise UserError(f"{what}: '{path}' {_plain(first)}, not {given}") from None
+            refused = shape or f"'{path}' {_plain(first)}"
+            raise UserError(f"{what}: {refused}, not {given}") from None
 
     @classmethod
     def settings(cls, prefix: str = "") -> Iterator[tuple[str, Any]]:
@@ -75,6 +77,33 @@ def _value(text: str) -> Any:
         return json.loads(f"[{text}]" if "," in text else text)
     except (ValueError, RecursionError):
         return text
+
+
+COUNTS = ("no", "one", "two", "three", "four", "five", "six")
+
+
+def _misshapen(kind: type[Config], error: Any) -> str:
+    """What a setting should be that takes so many numbers, where it was given other ones; else empty."""
+    names = [part for part in error["loc"] if isinstance(part, str)]
+    absent = error["type"] == "missing" and len(names) < len(error["loc"])
+    field = dict(kind.settings()).get(".".join(names))
+    if field is None or not (absent or error["type"] in ("tuple_type", "too_long")):
+        return ""
+    default = kind.model_fields[names[0]].default
+    for name in names[1:]:
+        default = getattr(default, name, field.default)
+    numbers = _so_many(field.annotation, default)
+    return numbers and f"'{'.'.join(names)}' should be {numbers}"
+
+
+def _so_many(kind: Any, default: Any) -> str:
+    """`two numbers, like 0.5,0.9` for a tuple type of a fixed number of numbers; else empty."""
+    members = [get_args(each)[0] if get_origin(each) is Annotated else each for each in get_args(kind)]
+    if get_origin(kind) is not tuple or not members or not {*members} <= {int, float}:
+        return ""
+    count = COUNTS[len(members)] if len(members) < len(COUNTS) else len(members)
+    example = default if isinstance(default, tuple) else range(1, len(members) + 1)
+    return f"{count} {'whole ' if {*members} == {int} else ''}numbers, like {','.join(map(str, example))}"
 
 
 def _plain(error: Any) -> str:

@@ -150,6 +150,14 @@ def test_benchmark_times_a_step(command: Cli) -> None:
         (("train", "gan", "--data", "digits", "stray"), "stray"),
         (("train", "gan", "--data", "folder:/nowhere/at/all"), "/nowhere/at/all"),
         (("train", "gan", "--data", "digits", "--recipe", "vae"), "'recipe'"),
+        (
+            ("train", "gan", "--lr", "1"),
+            "did you mean 'discriminator.lr' or 'generator.lr'? (see `simulacra show gan`)",
+        ),
+        (("train", "gan", "--log_every", "1"), "did you mean 'log-every'?"),
+        (("train", "gan", "--temperature", "1"), "recipe gan has no such option; strings has it (see"),
+        (("train", "gan", "--generator.betas", "0.5"), "should be two numbers, like 0.5,0.999, not 0.5"),
+        (("benchmark", "vae", "--pack", "2"), "recipe vae has no such option; dcgan, gan and rpgan have it"),
         (("train", "gan", "--data", "digits", "--objective", "minmax"), "did you mean 'minimax'"),
         (("train", "gan", "--data", "digits", "--device", "meta"), "device 'meta'"),
         (("sample", "/nowhere", "--seed", "9223372036854775808"), "--seed"),
@@ -172,6 +180,27 @@ def test_a_mistake_is_one_clear_line_and_exit_2(
     assert err.count("\n") == 1
     assert "Traceback" not in err + out
     assert not list(tmp_path.rglob("recipe.json"))
+
+
+@pytest.mark.parametrize(
+    ("words", "said"),
+    [
+        (
+            ("began", "--spectral", "true"),
+            "unknown option 'spectral': recipe began has no such option; dcgan, gan and rpgan have it "
+            "(see `simulacra show began`)",
+        ),
+        (
+            ("began", "--qqqq", "1"),
+            "unknown option 'qqqq': recipe began has no such option (see `simulacra show began`)",
+        ),
+    ],
+)
+def test_an_option_of_other_recipes_is_told_from_one_of_none(
+    command: Cli, words: tuple[str, ...], said: str, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.chdir(tmp_path)
+    assert command("train", *words) == (2, "", f"simulacra: {said}\n")
 
 
 def test_a_bug_keeps_its_traceback(command: Cli, monkeypatch: pytest.MonkeyPatch) -> None:

@@ -14,8 +14,15 @@ from simulacra.optimizers import Adam
 
 
 class Part(Config):
-    width: int = Field(8, ge=1)
+    width: int = Field(default=8, ge=1)
     rates: tuple[float, ...] = (0.1,)
+
+
+class Shaped(Config):
+    pair: tuple[float, float] = (0.5, 2.0)
+    box: tuple[int, int, int] = (4, 5, 6)
+    words: tuple[str, str] = ("a", "b")
+    inner: Adam = Adam(betas=(0.25, 0.75))
 
 
 class Whole(Part):
@@ -121,6 +128,41 @@ def test_mistakes_are_named_with_the_way_out(words, message):
 def test_an_unknown_field_of_a_record_is_told_from_a_wrong_one():
     with pytest.raises(UserError, match=r"unknown setting of file 'optimizer.lrr': did you mean 'optimizer.lr'\?"):
         Whole.read({"optimizer": {"lrr": 1}}, "file")
+
+
+@pytest.mark.parametrize(
+    ("values", "message"),
+    [
+        ({"pair": 0.5}, "toy: 'pair' should be two numbers, like 0.5,2.0, not 0.5"),
+        ({"pair": [1]}, "toy: 'pair' should be two numbers, like 0.5,2.0, not [1]"),
+        ({"pair": [1, 2, 3]}, "toy: 'pair' should be two numbers, like 0.5,2.0, not [1, 2, 3]"),
+        ({"pair": [1, "x"]}, "toy: 'pair.1' should be a valid number, unable to parse string as a number, not \"x\""),
+        ({"box": 4}, "toy: 'box' should be three whole numbers, like 4,5,6, not 4"),
+        ({"box": [4, 5]}, "toy: 'box' should be three whole numbers, like 4,5,6, not [4, 5]"),
+        ({"inner": {"betas": 0.5}}, "toy: 'inner.betas' should be two numbers, like 0.25,0.75, not 0.5"),
+        ({"words": "a"}, "toy: 'words' should be a valid tuple, not \"a\""),
+        ({"words": ["a"]}, "toy: 'words.1' is missing"),
+    ],
+)
+def test_how_many_numbers_are_asked_for_is_said_with_an_example(values, message):
+    with pytest.raises(UserError) as caught:
+        Shaped.read(values, "toy")
+    assert str(caught.value) == message
+
+
+def test_numbers_without_a_default_have_an_example_too():
+    class Needy(Config):
+        box: tuple[int, int]
+
+    with pytest.raises(UserError, match=r"^the needy: 'box' should be two whole numbers, like 1,2, not 4$"):
+        Needy.read({"box": 4}, "the needy")
+    with pytest.raises(UserError, match=r"^the needy: 'box' is missing$"):
+        Needy.read({}, "the needy")
+
+
+def test_the_example_of_numbers_is_the_default_of_the_whole():
+    with pytest.raises(UserError, match=r"'optimizer.betas' should be two numbers, like 0.9,0.999, not 0.5$"):
+        over(optimizer__betas="0.5")
 
 
 WORDS = st.text(max_size=12) | st.sampled_from(

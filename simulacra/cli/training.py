@@ -7,7 +7,7 @@ from typing import Annotated, Any
 
 import typer
 
-from simulacra.cli.options import OWN_OPTIONS, Json, flags_of, given, pairs, print_table, with_options
+from simulacra.cli.options import OWN_OPTIONS, Json, flags_of, given, pairs, print_table, require_known, with_options
 from simulacra.errors import UserError, unknown
 from simulacra.settings import RunOptions
 
@@ -43,6 +43,7 @@ def train(
     Every recipe has options of its own besides, such as --width 32 or --generator.lr 1e-4: see `simulacra show RECIPE`.
     """
     own = pairs(context.args, [*flags_of(RunOptions), "dry-run", "json"])
+    require_known(recipe, own, [*RunOptions.model_fields, "data", "out", "from", "dry-run", "json"])
     out = out or Path("runs") / f"{recipe}-{_slug(data or _default_data(recipe))}"
     from simulacra.session import settle
 
@@ -156,7 +157,9 @@ def benchmark(
     """Time a recipe's training step on this machine, in each precision."""
     from simulacra.benchmark import measure
 
-    rows = measure(recipe, data, pairs(context.args), steps, device)
+    own = pairs(context.args)
+    require_known(recipe, own, ["data", "steps", "device", "json"])
+    rows = measure(recipe, data, own, steps, device)
     if as_json:
         print(json.dumps(rows, indent=1))
         return

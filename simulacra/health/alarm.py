@@ -38,9 +38,7 @@ ALARMS: dict[str, Known] = {
     "labels-unrelated": Known("data", "check that labels are in the order of the images; train without them if not"),
     "not-finite": Known("terms", "a lower learning rate, --precision float32, or a penalty on the discriminator"),
     "exploding-gradient": Known("terms", "a lower learning rate; --spectral true or --gradient-penalty 10"),
-    "vanishing-gradient": Known(
-        "terms", "--objective non-saturating instead of minimax, fewer discriminator steps, or a penalty (--r1 1)"
-    ),
+    "vanishing-gradient": Known("terms", "a lower discriminator.lr: its scores are flat where samples are"),
     "discriminator-overpowers": Known(
         "terms", "a lower discriminator.lr, fewer discriminator steps, --r1 1, --spectral true or --instance-noise 0.1"
     ),
@@ -62,12 +60,41 @@ ALARMS: dict[str, Known] = {
     "labels-ignored": Known("probe", "check the labels, raise the weight of the classes, or use projection"),
     "discriminator-ignores-labels": Known("probe", "check that labels belong to their images; then use projection"),
     "dead-units": Known("probe", "a lower learning rate, biases that start at 0, leaky units or batch norm"),
-    "exploding-weights": Known("probe", "a lower learning rate; --spectral true, --clip or --orthogonal 1e-4"),
+    "exploding-weights": Known("probe", "a lower learning rate"),
     "memorisation": Known("probe", "more data, --augment color,translation,cutout or --adapt 0.6, or stop earlier"),
 }  # fmt: skip
 """Every alarm by its name."""
 
 
-def alarm(name: str, step: int, evidence: str) -> Alarm:
-    """The alarm `name` with its advice."""
-    return Alarm(name, evidence, ALARMS[name].advice, step)
+def alarm(name: str, step: int, evidence: str, advice: str | None = None) -> Alarm:
+    """The alarm `name` with its advice, or with one that fits the case better."""
+    return Alarm(name, evidence, advice or ALARMS[name].advice, step)
+
+
+OBJECTIVES = {
+    "non-saturating": "--objective non-saturating",
+    "wasserstein": "--objective wasserstein with --gradient-penalty 10",
+}
+"""Objectives whose gradient does not vanish where the discriminator is sure."""
+
+
+def where_gradient_vanished(player: str, objective: str | None) -> str:
+    """What to try where the gradient of `player` has vanished, under `objective` (None: the recipe has no choice)."""
+    if player == "generator" and objective:
+        others = " or ".join(words for name, words in OBJECTIVES.items() if name != objective)
+        return f"{others}; a penalty (--r1 1), fewer discriminator steps or a lower discriminator.lr"
+    if player == "discriminator" and objective:
+        return "--r1 1, --instance-noise 0.1 or a lower discriminator.lr: its cost can hardly fall any more"
+    if player in ("generator", "discriminator"):
+        return ALARMS["vanishing-gradient"].advice
+    return "a lower learning rate from the start, and other weights of its terms"
+
+
+def where_weights_exploded(player: str, objective: str | None) -> str:
+    """What to try where the weights of `player` have exploded: bounds on weights bind the discriminator alone."""
+    if player == "generator":
+        return "a lower generator.lr, or --schedule cosine, which lets it fall"
+    if player == "discriminator":
+        bounds = ", --spectral true, --clip 0.01 or --orthogonal 1e-4" if objective else ", or --schedule cosine"
+        return f"a lower discriminator.lr{bounds}"
+    return ALARMS["exploding-weights"].advice

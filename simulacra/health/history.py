@@ -15,14 +15,15 @@ class History:
 
     Under `objective` (a name of `costs.adversarial.OBJECTIVES`, or None) on data of `classes` classes. `parameters`:
     how many numbers the generator has, None until that is known. At most `MOST` lines of late and `FIRST` first ones
-    are kept.
+    are kept; `dropped`: the step of the newest line that is no longer of late, 0 if all are.
     """
 
     def __init__(self, goal: int, objective: str | None = None, classes: int | None = None) -> None:
         self.goal, self.objective, self.classes = max(goal, 1), objective, classes
         self.parameters: int | None = None
         self.first: list[Mapping[str, Any]] = []
-        self.late: deque[Mapping[str, Any]] = deque(maxlen=MOST)
+        self.late: deque[Mapping[str, Any]] = deque()
+        self.dropped = 0
         self.broken: list[Mapping[str, Any]] = []
         self.step = 0
 
@@ -35,8 +36,8 @@ class History:
         if len(self.first) < FIRST:
             self.first.append(line)
         self.late.append(line)
-        while self.late[0]["step"] < self.step - LATE * self.goal:
-            self.late.popleft()
+        while len(self.late) > MOST or self.late[0]["step"] < self.step - LATE * self.goal:
+            self.dropped = self.late.popleft()["step"]
 
     def window(self, name: str, share: float, least: int) -> list[float]:
         """The values of a term over the last `share` of training, but `least` at least; none where there are fewer."""
@@ -49,6 +50,12 @@ class History:
         """The median of that window."""
         values = self.window(name, share, least)
         return median(values) if values else None
+
+    def gradients(self, player: str, since: int) -> list[float]:
+        """Norms of gradients that `player` stepped along after step `since`, by the lines of late that tell of later
+        steps alone; none where it rested."""
+        name, starts = f"{player}/gradient", [self.dropped, *(line["step"] for line in self.late)]
+        return [line[name] for start, line in zip(starts, self.late) if start >= since and name in line]
 
     def beginning(self, name: str, count: int) -> float | None:
         """The median of a term's first `count` values; None where there are fewer."""

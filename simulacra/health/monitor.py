@@ -21,9 +21,6 @@ class Changes(NamedTuple):
         return [*(alarm.line for alarm in self.raised), *({"alarm over": name, "at": step} for name in self.over)]
 
 
-NOTHING = Changes([], [])
-
-
 class Monitor:
     """Watches a training of `goal` steps under `objective` on data of `classes` classes, by the lines of its log."""
 
@@ -33,6 +30,7 @@ class Monitor:
         self.history, self.bounds, self.objective = History(goal, objective, classes), bounds, objective
         self.standing: dict[str, Alarm] = {}
         self.probes: list[Probed] = []  # the first, the one before the latest, the latest
+        self._still: dict[str, int] = {}  # players whose weights are what they were at an earlier probe: its step
         self._absent: dict[str, int] = {}
         self._looked = -1
 
@@ -56,30 +54,51 @@ class Monitor:
             facts = data.DataFacts.read(line)
             return self._settle("data", data.detect(facts, self.bounds))
         if "probe" in line:
-            young = self.bounds.young(self.probes[-1].step, self.history.goal)
-            seen = networks.Probes(self.probes[-1], *self._earlier(), young, self.objective)
-            return self._settle("probe", networks.detect(seen, self.bounds))
+            return self._settle("probe", networks.detect(self._seen, self.bounds))
+        late, over = self._told_late(line), []
         if "event" in line or self._looked > looked:
-            return self._settle("terms", terms.detect(self.history, self.bounds))
-        return NOTHING
+            raised, over = self._settle("terms", terms.detect(self.history, self.bounds))
+            late += raised
+        return Changes(late, over)
+
+    def _told_late(self, line: Mapping[str, Any]) -> list[Alarm]:
+        """What a line of scalars says of the steps before the latest probe, which is taken before it is logged."""
+        if not self._still or line.get("step", self.probes[-1].step + 1) > self.probes[-1].step:
+            return []
+        return self._raise([*networks.frozen(self._seen, self.bounds)])
 
     @property
     def _tick(self) -> int:
         return int(self.history.step / max(self.bounds.every * self.history.goal, 1))
+
+    @property
+    def _seen(self) -> networks.Probes:
+        """What the networks' detectors are told."""
+        now, history = self.probes[-1], self.history
+        still = {name: self._stood(name, since) for name, since in self._still.items()}
+        young = self.bounds.young(now.step, history.goal)
+        return networks.Probes(now, *self._earlier(), young, self.objective, still)
+
+    def _stood(self, player: str, since: int) -> networks.Still:
+        start = self.history.beginning(f"{player}/gradient", self.bounds.start)
+        return networks.Still(since, self.history.gradients(player, since), start)
 
     def _earlier(self) -> tuple[Probed | None, Probed | None]:
         """The probe before the latest, and the first."""
         return (self.probes[-2], self.probes[0]) if len(self.probes) > 1 else (None, None)
 
     def _probed(self, probed: Probed) -> None:
+        last = self.probes[-1] if self.probes else probed
+        if last.step < probed.step:
+            equal = [name for name, value in probed.weights.items() if value[0] and last.weights.get(name) == value]
+            self._still = {name: self._still.get(name, last.step) for name in equal}
         self.probes = [*self.probes[:1], *self.probes[1:][-1:], probed]
         self.history.parameters = int(probed.weights["generator"][0]) if "generator" in probed.weights else None
 
     def _settle(self, kind: Kind, found: list[Alarm]) -> Changes:
         """What is new, and what has been absent for long enough."""
         names = {alarm.name for alarm in found}
-        raised = [alarm for alarm in found if alarm.name not in self.standing]
-        self.standing |= {alarm.name: alarm for alarm in raised}
+        raised = self._raise(found)
         before = [name for name in self.standing if name in ALARMS and ALARMS[name].kind == kind]
         self._absent |= {name: 0 if name in names else self._absent.get(name, 0) + 1 for name in before}
         over = [name for name in before if self._absent[name] >= self.bounds.absent]
@@ -87,3 +106,9 @@ class Monitor:
             self.standing.pop(name)
             self._absent.pop(name)
         return Changes(raised, over)
+
+    def _raise(self, found: list[Alarm]) -> list[Alarm]:
+        """Let those stand that do not yet."""
+        raised = [alarm for alarm in found if alarm.name not in self.standing]
+        self.standing |= {alarm.name: alarm for alarm in raised}
+        return raised

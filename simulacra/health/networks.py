@@ -1,21 +1,34 @@
 """Detectors on probes: functions of what was seen now, before and at the start, that return alarms."""
 
-from collections.abc import Callable, Iterator
+from collections.abc import Callable, Iterator, Mapping, Sequence
+from math import sqrt
+from statistics import median
 from typing import NamedTuple
 
-from simulacra.health.alarm import Alarm, alarm
+from simulacra.health.alarm import ALARMS, Alarm, alarm, where_gradient_vanished, where_weights_exploded
 from simulacra.health.probe import Probed
 from simulacra.health.thresholds import Thresholds
 
 
+class Still(NamedTuple):
+    """A player whose weights are those of a probe at step `since`: the norms of the gradients that it stepped along
+    since then, none where it rested, and their norm at the `start` of training, where that is known."""
+
+    since: int
+    gradients: Sequence[float] = ()
+    start: float | None = None
+
+
 class Probes(NamedTuple):
-    """The latest probe, the one before it, the first; whether training is too `young` to be judged; its objective."""
+    """The latest probe, the one before it, the first; whether training is too `young` to be judged; its objective; the
+    players that are `still`, by name."""
 
     now: Probed
     before: Probed | None = None
     first: Probed | None = None
     young: bool = False
     objective: str | None = None
+    still: Mapping[str, Still] = {}
 
 
 def samples(seen: Probes, bounds: Thresholds) -> Iterator[Alarm]:
@@ -91,19 +104,37 @@ def units(seen: Probes, bounds: Thresholds) -> Iterator[Alarm]:
         yield alarm("dead-units", seen.now.step, f"{worst[layer]:.0%} of the units of {layer} are never on{more}")
 
 
+def frozen(seen: Probes, bounds: Thresholds) -> Iterator[Alarm]:
+    """Whether players step and do not move: those that rest are meant to stand."""
+    evidence, advice = [], []
+    for player, still in seen.still.items():
+        if still.gradients:
+            gone = _vanished(still, seen.now.weights[player][0], bounds)
+            evidence.append(f"the weights of {player} have not changed since step {still.since:,}{gone}")
+            known = ALARMS["frozen-player"].advice
+            advice.append(where_gradient_vanished(player, seen.objective) if gone else known)
+    if evidence:
+        yield alarm("frozen-player", seen.now.step, "; ".join(evidence), "; ".join(dict.fromkeys(advice)))
+
+
+def _vanished(still: Still, parameters: float, bounds: Thresholds) -> str:
+    """That the gradient of so many parameters is next to nothing, as the end of a sentence; empty where it is not."""
+    now = median(still.gradients)
+    if now / sqrt(parameters) >= bounds.smallest and now >= bounds.vanishing * (still.start or 0.0):
+        return ""
+    before = "" if still.start is None else f", and was {still.start:.2g} at the start"
+    return f", as its gradient has vanished (its norm is {now:.2g}{before})"
+
+
 def weights(seen: Probes, bounds: Thresholds) -> Iterator[Alarm]:
-    """Whether weights move, and how far they have grown."""
-    now, before, first = seen.now, seen.before, seen.first
-    if before is not None and before.step < now.step:
-        still = [name for name, value in now.weights.items() if before.weights.get(name) == value and value[0]]
-        if still:
-            words = f"the weights of {', '.join(still)} have not changed since step {before.step:,}"
-            yield alarm("frozen-player", now.step, words)
+    """Whether weights have grown far."""
+    now, first = seen.now, seen.first
     grown = {n: s / first.norms[n] for n, s in now.norms.items() if first and first.norms.get(n, 0.0) > 1e-3}
     if grown and (ratio := max(grown.values())) > bounds.weights:
         layer = max(grown, key=lambda name: grown[name])
         words = f"the spectral norm of {layer} is {now.norms[layer]:.3g}, {ratio:.0f} times that at the start"
-        yield alarm("exploding-weights", now.step, words)
+        advice = where_weights_exploded(layer.split("/")[0], seen.objective)
+        yield alarm("exploding-weights", now.step, words, advice)
 
 
 def memory(seen: Probes, bounds: Thresholds) -> Iterator[Alarm]:
@@ -120,7 +151,7 @@ def memory(seen: Probes, bounds: Thresholds) -> Iterator[Alarm]:
 
 
 DETECTORS: tuple[Callable[[Probes, Thresholds], Iterator[Alarm]], ...] = (
-    samples, classes, critic, labels_of_critic, units, weights, memory,
+    samples, classes, critic, labels_of_critic, units, frozen, weights, memory,
 )  # fmt: skip
 
 

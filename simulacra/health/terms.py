@@ -5,7 +5,7 @@ from math import log, sqrt
 
 import numpy as np
 
-from simulacra.health.alarm import Alarm, alarm
+from simulacra.health.alarm import Alarm, alarm, where_gradient_vanished
 from simulacra.health.history import History
 from simulacra.health.thresholds import Thresholds
 
@@ -45,7 +45,7 @@ def generator_gradient(history: History, bounds: Thresholds) -> Iterator[Alarm]:
     if now > bounds.exploding * start > 0:
         yield alarm("exploding-gradient", history.step, said)
     elif now < bounds.vanishing * start or (each is not None and each < bounds.smallest):
-        yield alarm("vanishing-gradient", history.step, said)
+        yield alarm("vanishing-gradient", history.step, said, where_gradient_vanished("generator", history.objective))
 
 
 def overpowering(history: History, bounds: Thresholds) -> Iterator[Alarm]:

@@ -70,6 +70,18 @@ def test_a_gradient_below_adams_epsilon_per_parameter_is_vanishing_from_the_star
     assert names(made) == said
 
 
+@pytest.mark.parametrize(
+    ("objective", "said"),
+    [("f-kl", "--objective non-saturating"), ("non-saturating", "--objective wasserstein"), (None, "discriminator.lr")],
+)
+def test_a_vanishing_gradient_is_advised_another_objective_where_there_are_some(
+    objective: str | None, said: str
+) -> None:
+    (alarm,) = detect(history(400, objective, generator__gradient=lambda k: 2.0 if k < 100 else 1e-9), DEFAULT)
+    assert said in alarm.advice
+    assert ("--objective" in alarm.advice) == (objective is not None)
+
+
 def test_the_first_tenth_is_not_judged() -> None:
     gradient = lambda k: 2.0 if k < 20 else 1e9  # noqa: E731
     assert names(history(99, generator__gradient=gradient)) == []
@@ -145,6 +157,27 @@ def test_a_rollback_is_told_until_a_window_is_past() -> None:
     for step in range(2010, 3010, 10):
         made.add({"step": step})
     assert names(made) == []
+
+
+def test_gradients_since_a_step_are_of_lines_that_tell_of_later_steps_alone() -> None:
+    """Lines at 10, 20, ... tell of steps 1 to 10, 11 to 20, ...; at 30 and 40 the player rested."""
+    made = History(GOAL)
+    for k in (1, 2, 3, 4, 5):
+        made.add({"step": 10 * k} | ({} if k in (3, 4) else {"g/gradient": float(k)}))
+    assert made.gradients("g", 0) == [1.0, 2.0, 5.0]
+    assert made.gradients("g", 5) == [2.0, 5.0]  # the first line may tell of step 3
+    assert made.gradients("g", 20) == [5.0]
+    assert made.gradients("g", 41) == []
+    assert made.gradients("d", 0) == []
+
+
+def test_the_oldest_line_of_late_tells_of_steps_after_those_that_are_dropped() -> None:
+    made = History(100)  # late is 30 steps
+    for k in range(1, 11):
+        made.add({"step": 10 * k, "g/gradient": float(k)})
+    assert [line["step"] for line in made.late] == [70, 80, 90, 100]
+    assert made.gradients("g", 60) == [7.0, 8.0, 9.0, 10.0]
+    assert made.gradients("g", 61) == [8.0, 9.0, 10.0]
 
 
 def test_memory_is_bounded() -> None:

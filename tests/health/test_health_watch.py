@@ -143,6 +143,83 @@ def test_what_a_log_says_of_its_alarms_is_remembered() -> None:
     assert not again.standing
 
 
+def standing(*lines: dict[str, Any]) -> list[list[str]]:
+    """What a monitor of 1,000 steps raises at each of these lines, by name."""
+    monitor = Monitor(1000, "non-saturating")
+    return [[alarm.name for alarm in monitor.take(line).raised] for line in lines]
+
+
+def probe(step: int, weight: float) -> dict[str, Any]:
+    return {"probe": {"weights": {"d": [4, weight, 1.0]}}, "at": step}
+
+
+def stepped(step: int, name: str = "d") -> dict[str, Any]:
+    return {"step": step, f"{name}/gradient": 1.0}
+
+
+def test_a_player_that_steps_and_does_not_move_is_frozen() -> None:
+    lines = probe(0, 1.0), stepped(10), stepped(20), probe(20, 1.0)
+    assert standing(*lines) == [[], [], [], ["frozen-player"]]
+
+
+def test_a_player_that_did_not_step_rested() -> None:
+    lines = probe(0, 1.0), stepped(10, "g"), probe(20, 1.0), stepped(20, "g"), probe(40, 1.0)
+    assert standing(*lines) == [[]] * 5
+
+
+def test_a_step_before_the_weights_stood_still_is_none_since() -> None:
+    """The line at 10 tells of steps 1 to 10, of which d may have made the third alone, before the probe at 4."""
+    lines = probe(0, 1.0), probe(4, 2.0), probe(8, 2.0), stepped(10), probe(12, 2.0), probe(16, 2.0)
+    assert standing(*lines) == [[]] * 6
+
+
+def test_a_line_that_comes_after_its_probe_tells_of_a_frozen_player() -> None:
+    """Probes at 10 and 20 come before the lines of these steps; the alarm is raised once."""
+    lines = probe(0, 1.0), probe(10, 2.0), stepped(10), probe(20, 2.0), stepped(20), probe(30, 2.0), stepped(30)
+    assert standing(*lines) == [[], [], [], [], ["frozen-player"], [], []]
+
+
+def test_a_line_of_steps_past_the_probe_tells_nothing_of_it() -> None:
+    """The line at 15 may tell of step 14, after the probe that saw the weights stand."""
+    assert standing(probe(0, 1.0), probe(6, 1.0), stepped(15), probe(16, 2.0)) == [[]] * 4
+
+
+def test_a_frozen_player_is_found_from_the_log_again() -> None:
+    lines = probe(0, 1.0), probe(10, 1.0), stepped(10)
+    monitor, again = Monitor(1000), Monitor(1000)
+    first = [line for each in lines for line in (each, *monitor.take(each).lines(10))]
+    for line in first:
+        again.remember(line)
+    assert [*again.standing] == ["frozen-player"]
+    assert again.standing == monitor.standing
+    assert again.take(probe(20, 1.0)).raised == []
+
+
+def test_a_discriminator_that_rests_raises_nothing(tmp_path: Path) -> None:
+    options: dict[str, Any] = {"width": 8, "rest_above": 0.51, "discriminator__lr": 1e-2, "precision": "float32"}
+    train("gan", data="ring", out=tmp_path / "run", steps=20, quiet=True, log_every=1, **options)
+    lines = logged(tmp_path / "run")
+    rested = [line["step"] for line in lines if "step" in line and "discriminator/gradient" not in line]
+    sums = [line["probe"]["weights"]["discriminator"] for line in lines if "probe" in line]
+    assert rested
+    assert any(one == two for one, two in zip(sums, sums[1:]))
+    assert "frozen-player" not in raised(tmp_path / "run")
+
+
+def test_a_generator_whose_gradient_vanished_is_told_so(tmp_path: Path) -> None:
+    """A cost times 1e-15: Adam's steps are below what float32 can add to a weight."""
+    options = {"width": 8, "objective": "f-kl"}
+    session = settle("gan", out=tmp_path / "run", data="ring", run={"steps": 20, "quiet": True}, recipe=options)
+    turn: Any = session.plan.stages[0].game.rounds[-1]
+    (move,) = turn.moves
+    turn.moves = (replace(move, cost=lambda *of: {name: 1e-15 * term for name, term in move.cost(*of).items()}),)
+    play(session)
+    (alarm,) = [line for line in logged(tmp_path / "run") if line.get("alarm") == "frozen-player"]
+    assert "generator have not changed since step" in alarm["evidence"]
+    assert "its gradient has vanished" in alarm["evidence"]
+    assert "--objective non-saturating" in alarm["advice"]
+
+
 def test_alarms_are_shown_in_the_progress_line(tmp_path: Path, capfd: pytest.CaptureFixture[str]) -> None:
     session = settle("gan", out=tmp_path / "run", data="digits", run={"steps": 10}, recipe={"width": 8})
     model: Any = session.plan.model
@@ -176,7 +253,7 @@ def broken_quietly(*_: object) -> None:
 def test_every_kind_of_training_is_watched(recipe: str, tmp_path: Path, capfd: pytest.CaptureFixture[str]) -> None:
     """Untrained networks, ten steps: nothing is wrong yet, nothing fails, and a verdict on every network is there."""
     words: dict[str, Any] = {"width": 4} | ({} if recipe == "sngan" else {"batch": 32})
-    seldom = {"preview_every": 5, "checkpoint_every": 10}
+    seldom: dict[str, Any] = {"preview_every": 5, "checkpoint_every": 10}
     train(recipe, data="digits", out=tmp_path / "run", steps=10, **words, **seldom)
     assert "not looked at" not in capfd.readouterr().err
     probes = [line["probe"] for line in logged(tmp_path / "run") if "probe" in line]
