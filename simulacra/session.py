@@ -14,9 +14,10 @@ from simulacra import __version__, randomness
 from simulacra.config import Config
 from simulacra.data import Source, open_data
 from simulacra.data.subset import some, some_of_each, unlabelled
-from simulacra.errors import UserError, unknown
+from simulacra.errors import UserError
 from simulacra.precision import Precision, choose_device, choose_precision
 from simulacra.recipes import Plan, Recipe, find
+from simulacra.recipes.known import require_known
 from simulacra.runfolder import FORMAT, RunFolder
 from simulacra.settings import BUDGETS, FIXED, RunOptions, parse_size
 from simulacra.timeline import Timeline
@@ -138,8 +139,7 @@ def _recipe_options(
     kind: Recipe, given: Mapping[str, Any], recorded: Mapping[str, Any] | None, folder: RunFolder
 ) -> Config:
     what = f"recipe {kind.name}"
-    for name in given:
-        _known(name, kind, what)
+    require_known(kind.name, given, [*RunOptions.model_fields, "data", "out", "from"])
     if recorded is None:
         return kind.options().with_overrides(given, what)
     before = kind.options.read(recorded["options"], f"{folder.path / 'recipe.json'}")
@@ -147,12 +147,6 @@ def _recipe_options(
     for name in given:
         _same(name, _get(after, name), _get(before, name), folder)
     return before
-
-
-def _known(name: str, kind: Recipe, what: str) -> None:
-    known = {dotted for dotted, _ in kind.options.settings()}
-    if name not in known:
-        raise unknown(f"option of {what}", name, known | set(RunOptions.model_fields) | {"data", "out", "from"})
 
 
 def _get(options: Config, dotted: str) -> Any:

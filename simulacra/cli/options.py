@@ -1,6 +1,6 @@
 """Options of the command line that are derived from typed settings, and what is printed as tables."""
 
-from collections.abc import Callable, Iterable, Mapping, Sequence
+from collections.abc import Callable, Mapping, Sequence
 from difflib import get_close_matches
 from inspect import Parameter, Signature
 from typing import Annotated, Any, Literal, Union, get_args, get_origin
@@ -106,42 +106,6 @@ def _valueless(name: str, flags: Sequence[str]) -> UserError:
     near = get_close_matches(name, flags, n=1, cutoff=0.6)
     meant = f"; did you mean --{near[0]}?" if near else ""
     return UserError(f"option --{name} needs a value{meant}")
-
-
-def require_known(recipe: str, names: Iterable[str], beside: Iterable[str]) -> None:
-    """Raise UserError where one of `names` is no option of the recipe; `beside` are the command's own options, one of
-    which may have been meant."""
-    from simulacra.recipes import find
-
-    own = {name for name, _ in find(recipe).options.settings()}
-    for name in names:
-        if name not in own:
-            raise _unknown(name, recipe, own | {word.replace("_", "-") for word in beside})
-
-
-def _unknown(name: str, recipe: str, known: Iterable[str]) -> UserError:
-    """The error for an option that a recipe does not have: what was meant, or which recipes have it."""
-    near = [word for word in sorted(known) if word.endswith(f".{name}")]  # `lr`, of some player
-    near = [f"'{word}'" for word in near or get_close_matches(name, sorted(known), n=1, cutoff=0.6)]
-    others = _recipes_with(name, recipe)
-    said = f"unknown option '{' '.join(name.split())}': recipe {recipe} has no such option"
-    said += f"; {_listed(others, 'and')} {'has' if len(others) == 1 else 'have'} it" if others else ""
-    said += f"; did you mean {_listed(near, 'or')}?" if near else ""
-    return UserError(f"{said} (see `simulacra show {recipe}`)")
-
-
-def _listed(words: Sequence[str], last: str) -> str:
-    """The words in a sentence, `last` before the last of them."""
-    return f" {last} ".join(filter(None, [", ".join(words[:-1]), words[-1]]))
-
-
-def _recipes_with(name: str, recipe: str) -> list[str]:
-    """At most three recipes that have the option, those of the recipe's own family first."""
-    from simulacra.recipes import all_recipes
-
-    recipes = all_recipes()
-    found = [other for other, kind in recipes.items() if name in dict(kind.options.settings())]
-    return sorted(found, key=lambda other: recipes[other].family != recipes[recipe].family)[:3]
 
 
 def flags_of(kind: type[Config]) -> list[str]:

@@ -2,12 +2,13 @@
 
 import json
 import os
+from collections.abc import Iterable
 from pathlib import Path
 from typing import Annotated, Any
 
 import typer
 
-from simulacra.cli.options import OWN_OPTIONS, Json, flags_of, given, pairs, print_table, require_known, with_options
+from simulacra.cli.options import OWN_OPTIONS, Json, flags_of, given, pairs, print_table, with_options
 from simulacra.errors import UserError, unknown
 from simulacra.settings import RunOptions
 
@@ -43,7 +44,7 @@ def train(
     Every recipe has options of its own besides, such as --width 32 or --generator.lr 1e-4: see `simulacra show RECIPE`.
     """
     own = pairs(context.args, [*flags_of(RunOptions), "dry-run", "json"])
-    require_known(recipe, own, [*RunOptions.model_fields, "data", "out", "from", "dry-run", "json"])
+    _require_known(recipe, own, [*RunOptions.model_fields, "data", "out", "from", "dry-run", "json"])
     out = out or Path("runs") / f"{recipe}-{_slug(data or _default_data(recipe))}"
     from simulacra.session import settle
 
@@ -158,7 +159,7 @@ def benchmark(
     from simulacra.benchmark import measure
 
     own = pairs(context.args)
-    require_known(recipe, own, ["data", "steps", "device", "json"])
+    _require_known(recipe, own, ["data", "steps", "device", "json"])
     rows = measure(recipe, data, own, steps, device)
     if as_json:
         print(json.dumps(rows, indent=1))
@@ -175,3 +176,9 @@ def share(
     from simulacra.artifact import push_to_hub
 
     print(push_to_hub(run, hub_id, private=private))
+
+
+def _require_known(recipe: str, names: Iterable[str], beside: Iterable[str]) -> None:
+    from simulacra.recipes.known import require_known
+
+    require_known(recipe, names, [word.replace("_", "-") for word in beside])
