@@ -36,18 +36,14 @@ NETWORKS = {
 BETAS = {"generator.betas": "0.8,0.999", "discriminator.betas": "0.8,0.999"}
 RATES = {"generator.lr": "1e-4", "discriminator.lr": "1e-4"}
 PACGAN = NETWORKS | BETAS | RATES
-RECOMMENDED = {
-    "batch": "100",
-    "fade": "1e-5",
-    "discriminator_steps": "2",
-    "discriminator.lr": "2e-3",
-}
+RECOMMENDED = {"batch": "300", "fade": "1e-5", "generator.lr": "4e-3", "discriminator.lr": "4e-3"}
 METHODS = {
     "recommended": RECOMMENDED,
     "vanilla": PACGAN | {"objective": "non-saturating"},
     "wgan-gp": PACGAN | {"objective": "wasserstein", "gradient_penalty": "10"},
     "sn-hinge": PACGAN | {"objective": "hinge", "spectral": "true"},
-    "consensus": PACGAN | {"objective": "non-saturating", "turns": "simultaneous", "rule": "consensus"},
+    "consensus": PACGAN
+    | {"objective": "non-saturating", "turns": "simultaneous", "rule": "consensus", "consensus": "10"},
     "unrolled": PACGAN | {"objective": "non-saturating", "unrolled": "5"},
 }
 SEEDS = {"recommended": 10}

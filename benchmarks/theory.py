@@ -2,7 +2,7 @@
 
     python benchmarks/theory.py [--out docs/images]
 
-About ten seconds on one core. Densities and trajectories are in float64; all randomness is of seed 0.
+About a minute on one core. Densities and trajectories are in float64; all randomness is of seed 0.
 """
 
 import argparse
@@ -15,13 +15,17 @@ from typing import NamedTuple
 import torch
 from torch import Tensor, nn
 
-from simulacra.costs.adversarial import OBJECTIVES, classify, minimax, separate
+from simulacra.costs.adversarial import OBJECTIVES, classify, f_gan, minimax, separate
+from simulacra.costs.divergences import F_DIVERGENCES, FDivergence
 from simulacra.data.batch import Batch
-from simulacra.game import Clock, Game, Move, Play, Player, Round, Rule, Table, Turn, consensus, extragradient, leave
+from simulacra.data.spec import Spec
+from simulacra.game import Clock, Game, Move, Player, Round, Rule, consensus, extragradient, leave
+from simulacra.jacobian import at_once, eigenvalues, jacobian
 from simulacra.networks.mlp import MLP
 from simulacra.optimizers import SGD, Adam
 from simulacra.penalties.gradient import gradient_penalty
 from simulacra.randomness import generator
+from simulacra.recipes import find
 from simulacra.rules import half_squared_field
 
 CPU = torch.device("cpu")
@@ -95,6 +99,49 @@ def trained_discriminator(p: Normal, q: Normal, steps: int = 400) -> nn.Module:
     for step in range(steps):
         game.step(lambda k: seen, Clock(step=step, progress=step / steps))
     return scores
+
+
+# f-divergences.
+
+
+def f_divergence(divergence: FDivergence, p: Normal, q: Normal) -> float:
+    """D_f(P‖Q) = ∫ q f(p/q)."""
+    return integral(q.log_density(GRID).exp() * divergence.f(log_ratio(p, q, GRID).exp()))
+
+
+def bound_of(divergence: FDivergence, p: Normal, q: Normal, critic: nn.Module) -> float:
+    """∫ p g_f(v) − ∫ q f*(g_f(v)), what the critic's scores v show of D_f(P‖Q)."""
+    with torch.no_grad():
+        v = critic(GRID[:, None])[:, 0]
+    real, fake = p.log_density(GRID).exp(), q.log_density(GRID).exp()
+    return integral(real * divergence.activation(v) - fake * divergence.conjugate_of_score(v))
+
+
+def share(divergence: FDivergence, p: Normal, q: Normal, value: float) -> float:
+    """`value` between f(1), the divergence's least, and D_f(P‖Q), as a share of the way."""
+    least = divergence.f(torch.ones(1, dtype=torch.float64)).item()
+    return (value - least) / (f_divergence(divergence, p, q) - least)
+
+
+def fitted_bounds(
+    divergence: FDivergence, p: Normal, q: Normal, steps: int = 300
+) -> tuple[nn.Module, dict[int, float]]:
+    """A critic of 2 × 32 units after Adam steps on 512 new samples of each; its bounds after 20, 60 and all steps."""
+    with torch.random.fork_rng(devices=[]):
+        torch.manual_seed(0)
+        critic = MLP((1,), (1,), 32, activation=nn.Tanh).double()
+
+    def cost(batch, at):
+        real, fake = (each.mean + each.deviation * at.normal(1) for each in (p, q))
+        return f_gan(divergence).discriminator(critic(real), critic(fake))
+
+    player = Player(name="critic", module=critic, optimizer=Adam(lr=0.02), rate=lambda progress: 1.0 - progress)
+    game, seen, found = Game.single(player, cost), rows(torch.zeros(512, 1, dtype=torch.float64)), {}
+    for step in range(steps):
+        game.step(lambda k: seen, Clock(step=step, progress=step / steps))
+        if step + 1 in (20, 60, steps):
+            found[step + 1] = bound_of(divergence, p, q, critic)
+    return critic, found
 
 
 # Parallel lines.
@@ -271,18 +318,14 @@ def trajectory(game: Game, steps: int) -> Tensor:
     return torch.tensor(path, dtype=torch.float64)
 
 
-def jacobian(game: Game) -> Tensor:
-    """Of the field of descent where the players are, `[players, players]`: pulling a unit vector back gives a row."""
-    moves = [move for round_ in game.rounds if isinstance(round_, Round) for move in round_.moves]
-    play = Play(list(enumerate(moves)), Turn(game, ONE, Clock(), (0,), Table()))
-    names, size = list(game.players), len(game.players)
-    found = torch.zeros(size, size, dtype=torch.float64)
-    for i, unit in enumerate(torch.eye(size, dtype=torch.float64)):
-        pulled = play.pullback({name: [unit[k : k + 1]] for k, name in enumerate(names)})
-        for j, name in enumerate(names):
-            pulled_slope = pulled[name][0]
-            found[i, j] = 0.0 if pulled_slope is None else -pulled_slope.item()
-    return found
+def slopes(game: Game) -> Tensor:
+    """The Jacobian of the field along which the players move, where they are."""
+    return jacobian(at_once(game, ONE))
+
+
+def under_consensus(matrix: Tensor, gamma: float) -> Tensor:
+    """J − γJᵀJ: what consensus makes of the field's Jacobian J where the field is 0 (Mescheder et al. 2017, §4)."""
+    return matrix - gamma * matrix.T @ matrix
 
 
 def update_matrix(payoff: Payoff, lr: float, alternating: bool) -> Tensor:
@@ -296,6 +339,52 @@ def double_well(rule: Rule, start: float, lr: float = 0.1) -> Game:
     point = Point(start)
     move = Move(name="x", players=["x"], cost=lambda rows, at: {"f": point.at**4 / 4 - point.at**2 / 2})
     return Game([Player(name="x", module=point, optimizer=SGD(lr=lr))], [Round(move, rule=rule)])
+
+
+def border(gamma: float) -> float:
+    """Consensus from any start nearer to 0 ends there: where v(1 + γv′) = 0 with v = x³ − x, so 1 + γ(3x² − 1) = 0."""
+    return sqrt(max(1 - 1 / gamma, 0.0) / 3)
+
+
+# A small GAN.
+
+LEVELS = torch.special.ndtri((torch.arange(128, dtype=torch.float64) + 0.5) / 128)[:, None]
+BUMP = 2 + 0.5 * LEVELS
+"""128 points `[128, 1]` of N(0, 1) and of N(2, ¼), each the middle of an equal share."""
+
+
+SMALL = {"latent": "1", "width": "6", "depth": "1", "activation": "tanh", "turns": "simultaneous"}
+
+
+def small_gan(gamma: float, seed: int = 0) -> Game:
+    """The recipe *gan* with 6 hidden units each, both at once, by plain descent of rate 0.1 under consensus."""
+    spec, kind = Spec(kind="vector", shape=(1,), classes=None), find("gan")
+    options = kind.options().with_overrides(SMALL, "gan")
+    with torch.random.fork_rng(devices=[]):
+        torch.manual_seed(seed)
+        game = kind.build(spec, len(BUMP), options).stages[0].game
+    for player in game.players.values():
+        player.module.double()
+    players = [Player(name=name, module=each.module, optimizer=SGD(lr=0.1)) for name, each in game.players.items()]
+    moves = [move for round_ in game.rounds if isinstance(round_, Round) for move in round_.moves]
+    return Game(players, [Round(*moves, rule=consensus(gamma))])
+
+
+@torch.no_grad()
+def miss(game: Game) -> float:
+    """W₁ between the data and what the generator makes of the levels: in order, each its own."""
+    made = game.players["generator"].module.get_submodule("generator")(LEVELS)
+    return (made.sort(0).values - BUMP).abs().mean().item()
+
+
+def misses(game: Game, steps: int) -> list[float]:
+    """Play, with new noise in every step; `miss` before the first and after every 20th."""
+    found = [miss(game)]
+    for step in range(steps):
+        game.step(lambda k: rows(BUMP), Clock(step=step))
+        if step % 20 == 19:
+            found.append(miss(game))
+    return found
 
 
 # Who moves first.
@@ -355,6 +444,32 @@ def optimal_discriminator():
     right.axhline(-log(4), color=GREY, ls=":")
     right.text(6, -log(4) + 0.03, "−2 log 2", ha="right", color=GREY)
     right.set(xlabel="mean of q, data at 0", title="V(D*, G) = 2 JS − 2 log 2")
+    return figure
+
+
+SHOWN = {"kl": BLUE, "reverse-kl": RED, "pearson": ORANGE, "jensen-shannon": GREEN}
+
+
+def f_gans():
+    p, q = Normal(0.0, 1.0), Normal(0.5, 1.2)
+    x = torch.linspace(-3.0, 3.0, 200, dtype=torch.float64)
+    figure, (left, right) = axes(2, 3.4)
+    for place, (name, each) in enumerate(F_DIVERGENCES.items()):
+        critic, bounds = fitted_bounds(each, p, q)
+        for value, colour in zip(bounds.values(), ("#c6d5e6", "#7fa3c9", BLUE)):
+            right.plot(share(each, p, q, value), place, "o", color=colour, ms=6)
+        if name in SHOWN:
+            left.plot(x, each.optimal(log_ratio(p, q, x).exp()), color=SHOWN[name], lw=1.5, label=name)
+            left.plot(x, each.activation(critic(x[:, None])[:, 0].detach()), "--", color=SHOWN[name], lw=1.2)
+    left.set(xlabel="x", ylim=(-3.6, 2.6))
+    left.set_title("T: the best (line), the trained (dashed)", fontsize=10)
+    left.legend(fontsize=8, loc="lower left", ncols=1)
+    right.axvspan(0.98, 1.0, color=GREEN, alpha=0.2, lw=0)
+    right.axvline(1.0, color="k", lw=0.8)
+    right.set_yticks(range(len(F_DIVERGENCES)), [*F_DIVERGENCES])
+    right.invert_yaxis()
+    right.set(xlabel="share of the divergence shown", xlim=(0.75, 1.01))
+    right.set_title("the bound after 20, 60 and 300 steps", fontsize=10)
     return figure
 
 
@@ -447,7 +562,7 @@ def trajectories():
     return figure
 
 
-def eigenvalues():
+def toy_eigenvalues():
     figure, (one,) = axes(1, 3.4)
     one.axvline(0, color=GREY, lw=0.8)
     one.axhline(0, color=GREY, lw=0.8)
@@ -455,7 +570,7 @@ def eigenvalues():
     shades = ("#cdb4db", "#a97fc0", "#7b3fa0", "#3f1a5c")
     games |= {f"Dirac GAN, R1, γ = {g:g}": (dirac, g, c, "D") for g, c in zip((0.25, 0.5, 1.0, 1.5), shades)}
     for name, (payoff, gamma, colour, marker) in games.items():
-        found = torch.linalg.eigvals(jacobian(game_of(payoff, leave, 0.1, (0.0, 0.0), gamma=gamma)))
+        found = eigenvalues(slopes(game_of(payoff, leave, 0.1, (0.0, 0.0), gamma=gamma)))
         one.plot(found.real, found.imag, marker, color=colour, ms=7, label=name)
     one.set(xlabel="real part", ylabel="imaginary part", title="left of the axis: pulled in; on it: only turning")
     one.set(xlim=(-1.6, 0.3), ylim=(-1.2, 1.2))
@@ -463,17 +578,66 @@ def eigenvalues():
     return figure
 
 
+PATHS = {
+    "descent": (leave, BLUE, 0.0),
+    "consensus, γ = 0.5": (consensus(0.5), GREEN, 0.012),
+    "consensus, γ = 2": (consensus(2.0), ORANGE, 0.012),
+    "½‖v‖² alone": (half_squared_field, RED, 0.024),
+}
+
+
 def field_alone():
-    figure, (one,) = axes(1)
-    x = torch.linspace(-1.45, 1.45, 200)
-    one.plot(x, x**4 / 4 - x**2 / 2, color="k", lw=1.2)
-    for rule, colour, name, lift in ((leave, BLUE, "descent", 0.0), (half_squared_field, RED, "½‖v‖² alone", 0.012)):
+    figure, (left, right) = axes(2, 3.4)
+    x = torch.linspace(-0.4, 1.4, 200)
+    left.plot(x, x**4 / 4 - x**2 / 2, color="k", lw=1.2)
+    for name, (rule, colour, lift) in PATHS.items():
         path = trajectory(double_well(rule, 0.3), 60)[:, 0]
-        one.plot(path, path**4 / 4 - path**2 / 2 + lift, ".-", color=colour, ms=6, label=name)
-    one.plot(0.3, 0.3**4 / 4 - 0.3**2 / 2, "ko", ms=7)
-    one.text(0.34, -0.03, "start")
-    one.set(xlabel="x", ylabel="cost", title="½‖v‖² alone climbs to the maximum")
-    one.legend(fontsize=9, loc="lower center")
+        left.plot(path, path**4 / 4 - path**2 / 2 + lift, ".-", color=colour, ms=5, lw=1, label=name)
+    left.plot(0.3, 0.3**4 / 4 - 0.3**2 / 2, "ko", ms=6)
+    left.set(xlabel="x", ylabel="cost", title="four rules from x = 0.3", ylim=(-0.27, 0.22))
+    left.legend(fontsize=8, loc="upper left")
+    held_back(right)
+    return figure
+
+
+def held_back(right) -> None:
+    """The starts from which consensus ends at the maximum, by its weight."""
+    gammas = torch.logspace(0, 1.5, 200).tolist()
+    right.fill_between(gammas, [border(gamma) for gamma in gammas], color=RED, alpha=0.15, lw=0)
+    right.plot(gammas, [border(gamma) for gamma in gammas], color=RED, lw=1.2)
+    for gamma in (0.5, 1.1, 2.0, 4.0, 10.0):
+        for start in (0.1, 0.3, 0.48, 0.7):
+            end = trajectory(double_well(consensus(gamma), start, lr=0.04), 150)[-1, 0]
+            right.plot(gamma, start, "o", ms=5, color=RED if end < start else BLUE)
+    right.axvline(1.0, color=GREY, ls=":")
+    right.set(xscale="log", xlim=(0.4, 31), ylim=(0, 0.85), xlabel="γ", ylabel="start")
+    right.set_title("consensus ends at the maximum\n(red) or at the minimum (blue)", fontsize=10)
+
+
+def small_gans():
+    figure, (left, right) = axes(2, 3.4)
+    for gamma, colour in ((0.0, BLUE), (1.0, GREEN), (10.0, RED)):
+        for seed in range(6):
+            name = f"γ = {gamma:g}" if seed == 0 else None
+            right.semilogy(range(0, 501, 20), misses(small_gan(gamma, seed), 500), color=colour, lw=1, label=name)
+    for gamma, steps, colour, name in (
+        (0.0, 0, GREY, "before"),
+        (1.0, 500, GREEN, "where γ = 1 has led"),
+        (10.0, 500, RED, "where γ = 10 has led"),
+    ):
+        game = small_gan(gamma)
+        misses(game, steps)
+        found = eigenvalues(jacobian(at_once(game, rows(BUMP))))
+        left.plot(found.real, found.imag, "o", ms=4, color=colour, label=name, alpha=0.8)
+    left.axvline(0, color=GREY, lw=0.8)
+    left.set(xlabel="real part", ylabel="imaginary part")
+    left.set_title("eigenvalues of the first start", fontsize=10)
+    left.legend(fontsize=8, loc="upper left")
+    right.set(xlabel="steps", ylabel="W to the data")
+    right.set_title("what the generator makes, six starts", fontsize=10)
+    right.legend(
+        fontsize=9, loc="center right", bbox_to_anchor=(1.0, 0.72), ncols=3, handlelength=1.0, columnspacing=1.0
+    )
     return figure
 
 
@@ -505,13 +669,15 @@ def save(figure, path: Path) -> None:
 
 FIGURES = {
     "optimal-discriminator": optimal_discriminator,
+    "f-gan": f_gans,
     "parallel-lines": parallel_lines,
     "saturation": saturation,
     "gradient-noise": gradient_noise,
     "critic": critic,
     "trajectories": trajectories,
-    "eigenvalues": eigenvalues,
+    "eigenvalues": toy_eigenvalues,
     "field-alone": field_alone,
+    "small-gan": small_gans,
     "order": order,
 }
 

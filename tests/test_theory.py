@@ -11,10 +11,19 @@ from hypothesis import strategies as st
 from torch import nn
 
 from benchmarks import theory
-from benchmarks.theory import Normal, dirac, game_of, jacobian, product, trajectory, update_matrix
+from benchmarks.theory import Normal, dirac, game_of, product, slopes, trajectory, update_matrix
 from simulacra.costs.adversarial import classify
-from simulacra.costs.divergences import JENSEN_SHANNON
+from simulacra.costs.divergences import (
+    F_DIVERGENCES,
+    JENSEN_SHANNON,
+    Gaussian,
+    gaussian_alpha,
+    gaussian_kl,
+    gaussian_pearson,
+    gaussian_squared_hellinger,
+)
 from simulacra.game import Clock, consensus, extragradient, leave
+from simulacra.jacobian import at_once, eigenvalues, jacobian
 from simulacra.optimizers import SGD
 from simulacra.rules import half_squared_field
 
@@ -60,6 +69,30 @@ def test_the_generators_best_value_is_minus_two_log_two_at_the_data_alone():
     assert theory.value_at_best(P, P) == pytest.approx(-2 * log(2), abs=1e-12)
     assert theory.value_at_best(P, Normal(-1.0, 1.05)) > -2 * log(2) + 1e-4
     assert theory.value_at_best(P, Normal(15.0, 1.0)) == pytest.approx(0.0, abs=1e-9)  # JS = log 2: nothing in common
+
+
+# f-divergences.
+
+CLOSED = {
+    "kl": gaussian_kl,
+    "reverse-kl": lambda p, q: gaussian_kl(q, p),
+    "pearson": gaussian_pearson,
+    "hellinger": gaussian_squared_hellinger,
+    "alpha": lambda p, q: gaussian_alpha(p, q, 1.5),
+}
+
+
+@pytest.mark.parametrize("name", F_DIVERGENCES)
+def test_a_critic_of_samples_shows_each_divergence_to_two_percent(name):
+    """Between N(0, 1) and N(½, 1.2²), whose divergence is known where a closed form is; never more than all of it."""
+    p, q, divergence = Normal(0.0, 1.0), Normal(0.5, 1.2), F_DIVERGENCES[name]
+    if name in CLOSED:
+        p_and_q = (Gaussian(number([[n.mean]]), 2 * number([[n.deviation]]).log()) for n in (p, q))
+        assert theory.f_divergence(divergence, p, q) == pytest.approx(CLOSED[name](*p_and_q).item(), rel=1e-8)
+    _, bounds = theory.fitted_bounds(divergence, p, q)
+    shares = [theory.share(divergence, p, q, bound) for bound in bounds.values()]
+    assert shares[-1] >= 0.98
+    assert max(shares) <= 1 + 1e-9
 
 
 # Parallel lines.
@@ -203,6 +236,25 @@ def test_on_the_bilinear_game_each_rule_has_its_factor(rule, factor):
     assert (factor > 1) == (rule is leave)
 
 
+@pytest.mark.parametrize(
+    ("rule", "lr", "inwards"),
+    [
+        (extragradient, 0.98, True),
+        (extragradient, 1.02, False),
+        (consensus(0.5), 0.79, True),
+        (consensus(0.5), 0.81, False),
+        (consensus(0.26), 0.5, False),
+        (consensus(0.28), 0.5, True),
+        (consensus(3.7), 0.5, True),
+        (consensus(3.8), 0.5, False),
+    ],
+)
+def test_on_either_side_of_its_border_a_rule_goes_in_or_out(rule, lr, inwards):
+    """η < 1 for extragradient; η (1 + γ²) < 2γ for consensus: η < 0.8 at γ = ½, and 0.268 < γ < 3.732 at η = ½."""
+    path = trajectory(game_of(product, rule, lr, (1.0, 1.0)), 100).norm(dim=1)
+    assert (path.diff() < 0).all() if inwards else (path.diff() > 0).all()
+
+
 @pytest.mark.parametrize("lr", [0.1, 0.5, 1.5])
 def test_in_turns_the_bilinear_game_stays_on_an_ellipse(lr):
     """x′ = x − ηy, y′ = y + ηx′: [[1, −η], [η, 1 − η²]], of determinant 1 and trace 2 − η², keeps x² + y² − ηxy."""
@@ -212,6 +264,14 @@ def test_in_turns_the_bilinear_game_stays_on_an_ellipse(lr):
     assert torch.linalg.eigvals(found).abs().tolist() == pytest.approx([1.0, 1.0], rel=1e-12)
     x, y = trajectory(game_of(product, leave, lr, (1.0, 1.0), alternating=True), 100).T
     assert torch.allclose(x**2 + y**2 - lr * x * y, number(2 - lr), rtol=1e-10)
+
+
+def test_in_turns_the_ellipse_opens_at_two():
+    """From (1, 0) x² + y² − ηxy stays 1, so for η = 1.9, where it is at least (1 − η/2)(x² + y²), the distance is at
+    most √20; for η = 2.1 the trace is −2.41, and the steps grow by 1.205 + √(1.205² − 1) = 1.877."""
+    near, far = (trajectory(game_of(product, leave, lr, (1.0, 0.0), True), 60).norm(dim=1) for lr in (1.9, 2.1))
+    assert near.max() <= sqrt(20)
+    assert (far[-1] / far[-2]).item() == pytest.approx(1.877, rel=1e-3)
 
 
 def test_in_turns_the_bilinear_game_comes_back():
@@ -248,17 +308,63 @@ def test_the_field_alone_stops_where_nobody_wants_to_be():
     ends = {rule: trajectory(theory.double_well(rule, 0.3), 300)[-1].item() for rule in (leave, half_squared_field)}
     assert ends[leave] == pytest.approx(1.0, abs=1e-9)
     assert ends[half_squared_field] == pytest.approx(0.0, abs=1e-9)
-    assert jacobian(theory.double_well(leave, 0.0)).item() == 1.0  # v′ = −1 there: descent runs away
+    assert slopes(theory.double_well(leave, 0.0)).item() == 1.0  # v′ = −1 there: descent runs away
 
 
-def eigenvalues(payoff, gamma=0.0):
-    found = torch.linalg.eigvals(jacobian(game_of(payoff, leave, 0.1, (0.0, 0.0), gamma=gamma)))
+@pytest.mark.parametrize("gamma", [0.0, 0.5, 0.95, 1.05, 2.0, 10.0])
+def test_consensus_holds_a_maximum_where_gamma_times_its_curvature_is_above_one(gamma):
+    """Near 0 v = −x and v′ = −1: x changes by −η(γ − 1)x, away for γ < 1 and back for γ > 1."""
+    start, after = trajectory(theory.double_well(consensus(gamma), 1e-4, lr=0.1), 1)[:, 0].tolist()
+    assert after / start == pytest.approx(1 - 0.1 * (gamma - 1), abs=1e-6)
+    assert (after < start) == (gamma > 1)
+    at = theory.under_consensus(slopes(theory.double_well(leave, 0.0)), gamma)
+    assert at.item() == pytest.approx(1 - gamma)
+
+
+@pytest.mark.parametrize(("gamma", "border"), [(1.2, 0.2357), (2.0, 0.4082), (10.0, 0.5477)])
+def test_consensus_ends_at_the_maximum_from_all_starts_within_its_border(gamma, border):
+    """√((1 − 1/γ)/3): √(1/18), √(1/6), √0.3. From 0.3, that is γ > 1/0.73 = 1.37."""
+    assert theory.border(gamma) == pytest.approx(border, abs=1e-4)
+    inside, outside = (
+        trajectory(theory.double_well(consensus(gamma), start, lr=0.04), 600)[-1, 0].item()
+        for start in (0.95 * border, 1.05 * border)
+    )
+    assert abs(inside) < 0.05
+    assert outside == pytest.approx(1.0, abs=1e-6)
+
+
+@pytest.mark.parametrize("gamma", [0.0, 0.5, 3.0])
+def test_consensus_moves_the_bilinear_eigenvalues_left_by_gamma(gamma):
+    """J − γJᵀJ of J = [[0, −1], [1, 0]]: −γ ± i, so a step's factor is |1 − ηγ + iη|."""
+    found = eigenvalues(theory.under_consensus(slopes(game_of(product, leave, 0.1, (0.0, 0.0))), gamma))
+    assert sorted(found.tolist(), key=lambda each: each.imag) == pytest.approx([-gamma - 1j, -gamma + 1j])
+
+
+def test_on_a_small_gan_consensus_of_one_learns_and_of_ten_rests_where_descent_would_leave():
+    """After 500 steps from W = 2.50: 0.13 with γ = 1, where the largest eigenvalues only turn; 3.79 with γ = 10, where
+    J has 0.30 and 0.36, which drive off, and J − 10JᵀJ none above 0.006."""
+    ends = {}
+    for gamma in (1.0, 10.0):
+        game = theory.small_gan(gamma)
+        missed = theory.misses(game, 500)
+        ends[gamma] = missed[-1], jacobian(at_once(game, theory.rows(theory.BUMP)))
+        assert missed[0] == pytest.approx(2.50, abs=0.01)
+    learnt, there = ends[1.0]
+    assert learnt < 0.5
+    assert eigenvalues(there).real[0] < 0.05 < 0.1 < eigenvalues(there).imag.max()
+    held, there = ends[10.0]
+    assert held > 2.5
+    assert eigenvalues(there).real[1] > 0.2
+    assert eigenvalues(theory.under_consensus(there, 10.0)).real[0] < 0.02
+
+
+def at_rest(payoff, gamma=0.0):
+    found = eigenvalues(slopes(game_of(payoff, leave, 0.1, (0.0, 0.0), gamma=gamma)))
     return sorted(found.tolist(), key=lambda each: (each.real, each.imag))
 
 
 def test_at_the_bilinear_equilibrium_the_eigenvalues_are_plus_and_minus_i():
-    assert jacobian(game_of(product, leave, 0.1, (0.0, 0.0))).tolist() == [[0.0, -1.0], [1.0, 0.0]]
-    assert eigenvalues(product) == pytest.approx([-1j, 1j], abs=1e-12)
+    assert at_rest(product) == pytest.approx([-1j, 1j], abs=1e-12)
 
 
 @pytest.mark.parametrize("gamma", [0.0, 0.25, 0.8, 1.25, 2.6])
@@ -266,7 +372,7 @@ def test_r1_moves_the_dirac_gans_eigenvalues_to_the_left(gamma):
     """−γ/2 ± √(γ²/4 − ¼), as f′(0) = ½. For γ = 1.25: √(0.390625 − 0.25) = 0.375, so −1 and −0.25."""
     root = (gamma**2 / 4 - 0.25 + 0j) ** 0.5
     expected = sorted([-gamma / 2 - root, -gamma / 2 + root], key=lambda each: (each.real, each.imag))
-    assert eigenvalues(dirac, gamma) == pytest.approx(expected, abs=1e-12)
+    assert at_rest(dirac, gamma) == pytest.approx(expected, abs=1e-12)
     assert gamma != 1.25 or expected == pytest.approx([-1.0, -0.25], abs=1e-12)
 
 

@@ -110,7 +110,7 @@ def _differences(real: Tensor, fake: Tensor) -> Tensor:
 
 def f_gan(divergence: FDivergence, probability: bool = False) -> Objective:
     """The saddle point of F = E g_f(v(x)) − E f*(g_f(v(G(z)))) (Nowozin et al. 2016, eqs. 6 and 7), both players by
-    F itself. §3.2 of the paper also lets the generator ascend E g_f(v(G(z))) instead: of GAN, `non_saturating`."""
+    F itself. The generator that ascends E g_f(v(G(z))) instead (§3.2) is built for GAN alone: `non_saturating`."""
 
     def discriminator(real: Tensor, fake: Tensor) -> Terms:
         return {"real": -divergence.activation(real), "fake": divergence.conjugate_of_score(fake)}

@@ -85,7 +85,9 @@ class TwoPlayerOptions(Config):
     rule: Literal["none", "consensus", "extragradient", "half-squared-field"] = Field(
         "none", description="what simultaneous moves make of their gradients"
     )
-    consensus: float = Field(10.0, ge=0, description="weight of half the squared field in the rule consensus")
+    consensus: float = Field(
+        1.0, ge=0, description="gamma, weight of half the squared field in the rule consensus (paper: 10, rates of 1e-4)"
+    )
 
 
 def two_players(
