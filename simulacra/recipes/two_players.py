@@ -86,7 +86,7 @@ class TwoPlayerOptions(Config):
         "none", description="what simultaneous moves make of their gradients"
     )
     consensus: float = Field(
-        1.0, ge=0, description="gamma, weight of half the squared field in the rule consensus (paper: 10, rates of 1e-4)"
+        1.0, ge=0, description="gamma, weight of half the squared field in consensus (paper: 10, at rates of 1e-4)"
     )
 
 
