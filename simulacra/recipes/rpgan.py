@@ -14,8 +14,8 @@ class RpGANOptions(TwoPlayerOptions):
     """Options of the recipe `rpgan`."""
 
     objective: ObjectiveName = Field("relativistic", description="what both descend: see `simulacra show gan`")
-    generator: Adam = Adam(lr=1e-3, betas=(0.5, 0.99))
-    discriminator: Adam = Adam(lr=1e-3, betas=(0.5, 0.99))
+    generator: Adam = Adam(lr=1e-3, betas=(0.0, 0.99))
+    discriminator: Adam = Adam(lr=1e-3, betas=(0.0, 0.99))
     schedule: Schedule = Field("linear", description="how the learning rates fall over the horizon")
     r1: float = Field(1.0, ge=0, description="weight of the R1 penalty on real rows; 0 for none")
     r2: float = Field(1.0, ge=0, description="weight of the R2 penalty on generated rows; 0 for none")
@@ -36,8 +36,9 @@ class RpGANOptions(TwoPlayerOptions):
     options=RpGANOptions,
 )
 def rpgan(spec: Spec, size: int, options: RpGANOptions) -> Plan:
-    """Relativistic pairs with penalties on the gradients at real and at generated rows, which fade with the learning
-    rates: the paper's game, on DCGAN's networks without batch norm in the discriminator, or for points on PacGAN's.
+    """Relativistic pairs with penalties on the gradients at real and at generated rows: the paper's objective and its
+    Adam without momentum, on DCGAN's networks without batch norm in the discriminator, or for points on PacGAN's. That
+    the penalties are paid every eighth step, and fade as the learning rates fall, is ours.
 
     command   simulacra train rpgan --data mnist; for a folder of yours --data folder:PATH --size 64
     budget    14 passes over the data, 4 000 to 20 000 steps
