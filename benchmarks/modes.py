@@ -1,4 +1,4 @@
-"""Modes of the ring and the grid: six ways of training on PacGAN's data, networks and counting.
+"""Modes of the ring and the grid: nine ways of training on PacGAN's data, networks and counting.
 
     SIMULACRA_DATA=... python -m benchmarks.modes [--out runs] [--jobs 2] [--only recommended ...] [--plan] [--show]
 
@@ -7,7 +7,8 @@ normal, a generator of 4 hidden layers of 400 units with batch norm and ReLU, a 
 maxout units of 5 pieces, batches of 100; among 2 500 samples one within 3σ of a centre (Euclidean) is of high quality,
 and a mode is there if one of high quality is nearest to it. Here: 25 000 generator steps, the average of the
 generator's weights at the last one, and Adam at 10⁻⁴ with β₁ = 0.8 as in PacGAN's code except where a row says more.
-
+"Packed m" is the vanilla game with m points to each judgement: 100 points a step as everywhere here, which are 50 packs
+of 2 and 25 of 4, and 99 points in 33 packs of 3, where PacGAN's code takes 100 packs a step, m times as many points.
 """
 
 import statistics
@@ -17,7 +18,7 @@ from typing import Any
 import torch
 
 import simulacra
-from benchmarks.tables import Cost, Row, Table, arguments, chosen, cost, curve, markdown, plan, write
+from benchmarks.tables import Cost, Row, Table, arguments, chosen, cost, curve, markdown, plan, spread, write
 from simulacra.data.worlds.points import GRID, RING
 from simulacra.metrics.modes import hits_of_points
 
@@ -45,6 +46,9 @@ METHODS = {
     "consensus": PACGAN
     | {"objective": "non-saturating", "turns": "simultaneous", "rule": "consensus", "consensus": "10"},
     "unrolled": PACGAN | {"objective": "non-saturating", "unrolled": "5"},
+    "packed 2": PACGAN | {"objective": "non-saturating", "pack": "2"},
+    "packed 3": PACGAN | {"objective": "non-saturating", "pack": "3", "batch": "99"},
+    "packed 4": PACGAN | {"objective": "non-saturating", "pack": "4"},
 }
 SEEDS = {"recommended": 10}
 WORLDS = {"ring": RING, "grid": GRID}
@@ -79,12 +83,6 @@ def judge(run: Path) -> dict[str, Any]:
         "high_quality": hits.good.double().mean().item(),
         "curve": seen,
     }
-
-
-def spread(values: list[float], digits: int) -> str:
-    """Mean and standard deviation."""
-    deviation = f" ± {statistics.stdev(values):.{digits}f}" if len(values) > 1 else ""
-    return f"{statistics.mean(values):.{digits}f}{deviation}"
 
 
 def lines(done: dict[str, dict[str, Any]]) -> list[list[object]]:

@@ -8,6 +8,7 @@ docs/results.md between `<!-- TABLE -->` and `<!-- /TABLE -->`.
 import argparse
 import json
 import os
+import statistics
 import subprocess
 import sys
 import threading
@@ -84,7 +85,8 @@ class Table:
         environment = os.environ | {"OMP_NUM_THREADS": str(max((os.cpu_count() or 1) // jobs, 1))}
         command = [sys.executable, "-m", "simulacra", *row.words, "--out", str(out), "--quiet"]
         done = subprocess.run(command, env=environment, capture_output=True, text=True)
-        found = {"command": " ".join(["simulacra", *row.words]), "seconds": round(time.monotonic() - began)}
+        words = " ".join(["simulacra", *row.words]).replace(f"{out.parent}/", f"runs/{self.name}/")
+        found = {"command": words, "seconds": round(time.monotonic() - began)}
         found |= {"jobs": jobs, "version": simulacra.__version__, "torch": torch.__version__}
         if "training diverges" in done.stderr:
             found["failed"] = done.stderr.strip().splitlines()[-1]
@@ -111,6 +113,12 @@ def markdown(head: Sequence[str], rows: Iterable[Sequence[object]]) -> str:
     """A table."""
     lines = [head, ["---"] * len(head), *rows]
     return "\n".join("| " + " | ".join(map(str, line)) + " |" for line in lines)
+
+
+def spread(values: Sequence[float], digits: int) -> str:
+    """Mean and standard deviation."""
+    deviation = f" ± {statistics.stdev(values):.{digits}f}" if len(values) > 1 else ""
+    return f"{statistics.mean(values):.{digits}f}{deviation}"
 
 
 def curve(run: Path, score: str) -> list[tuple[int, float]]:
@@ -215,3 +223,24 @@ def arguments(description: str | None) -> argparse.ArgumentParser:
 def chosen(rows: Sequence[Row], words: Sequence[str]) -> list[Row]:
     """Those whose keys begin with one of `words`; all without words."""
     return [row for row in rows if not words or any(row.key.startswith(word) for word in words)]
+
+
+def conduct(
+    description: str | None,
+    make: Callable[[Path], Table],
+    text: Callable[[dict[str, dict[str, Any]]], str],
+    prepare: Callable[[Path], None] = lambda folder: None,
+    finish: Callable[[Path], None] = lambda folder: None,
+) -> None:
+    """What a script of one table does: plan, or train what is missing of the table that `make` makes for the folder
+    of its runs; then write `text` of all finished rows. `prepare` and `finish` are called before and after training."""
+    given = arguments(description).parse_args()
+    table = make(given.out)
+    folder, todo = given.out / table.name, chosen(table.rows, given.only)
+    if given.plan:
+        return plan(todo)
+    if not given.show:
+        prepare(folder)
+        table.run(folder, given.jobs, todo)
+        finish(folder)
+    write(table.name, text(table.done()))

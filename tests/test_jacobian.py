@@ -7,7 +7,7 @@ import pytest
 import torch
 from torch import Tensor, nn
 
-from benchmarks.theory import ONE, dirac, game_of, product
+from benchmarks.theory.games import ONE, dirac, game_of, product
 from simulacra.data.batch import Batch
 from simulacra.data.spec import Spec
 from simulacra.errors import UserError

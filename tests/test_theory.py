@@ -1,4 +1,4 @@
-"""Theory of GANs against closed forms: what docs/theory.md says and benchmarks/theory.py draws."""
+"""Theory of GANs against closed forms: what docs/theory.md says and benchmarks/theory draws."""
 
 import re
 from math import cos, exp, inf, log, pi, sqrt
@@ -10,8 +10,20 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 from torch import nn
 
-from benchmarks import theory
-from benchmarks.theory import Normal, dirac, game_of, product, slopes, trajectory, update_matrix
+from benchmarks.theory import (
+    critics,
+    discriminators,
+    distances,
+    divergences,
+    field,
+    order,
+    saturation,
+    small_gan,
+)
+from benchmarks.theory.__main__ import FIGURES
+from benchmarks.theory.games import dirac, game_of, product, slopes, trajectory, update_matrix
+from benchmarks.theory.line import GRID, Normal, integral, log_ratio, noise
+from benchmarks.theory.training import rows
 from simulacra.costs.adversarial import classify
 from simulacra.costs.divergences import (
     F_DIVERGENCES,
@@ -50,25 +62,26 @@ def test_the_best_discriminator_is_p_over_p_plus_q():
 
 def test_a_trained_discriminator_comes_close_to_it_where_there_are_samples():
     seen = P.log_density(X).exp() + Q.log_density(X).exp() > 0.05
-    found = theory.trained_discriminator(P, Q)(X[:, None])[:, 0].detach().sigmoid()
+    found = discriminators.trained_discriminator(P, Q)(X[:, None])[:, 0].detach().sigmoid()
     best = 1 / (1 + (Q.log_density(X) - P.log_density(X)).exp())
     assert (found - best)[seen].abs().max() < 0.05
 
 
 @pytest.mark.parametrize("q", [Q, Normal(-1.0, 1.0), Normal(0.3, 2.0), Normal(4.0, 1.0)])
 def test_the_value_at_the_best_discriminator_is_twice_js_less_two_log_two(q):
-    value, js = theory.value_at_best(P, q), theory.jensen_shannon(P, q)
+    value, js = discriminators.value_at_best(P, q), discriminators.jensen_shannon(P, q)
     assert value == pytest.approx(2 * js - 2 * log(2), abs=1e-9)
     # The library's f has twice JS for it: D_f = ∫ q f(p/q).
-    weight = q.log_density(theory.GRID).exp()
-    ratio = theory.log_ratio(P, q, theory.GRID).clamp(-300, 300).exp()
-    assert theory.integral(weight * JENSEN_SHANNON.f(ratio)) == pytest.approx(2 * js, abs=1e-9)
+    weight = q.log_density(GRID).exp()
+    ratio = log_ratio(P, q, GRID).clamp(-300, 300).exp()
+    assert integral(weight * JENSEN_SHANNON.f(ratio)) == pytest.approx(2 * js, abs=1e-9)
 
 
 def test_the_generators_best_value_is_minus_two_log_two_at_the_data_alone():
-    assert theory.value_at_best(P, P) == pytest.approx(-2 * log(2), abs=1e-12)
-    assert theory.value_at_best(P, Normal(-1.0, 1.05)) > -2 * log(2) + 1e-4
-    assert theory.value_at_best(P, Normal(15.0, 1.0)) == pytest.approx(0.0, abs=1e-9)  # JS = log 2: nothing in common
+    assert discriminators.value_at_best(P, P) == pytest.approx(-2 * log(2), abs=1e-12)
+    assert discriminators.value_at_best(P, Normal(-1.0, 1.05)) > -2 * log(2) + 1e-4
+    far = discriminators.value_at_best(P, Normal(15.0, 1.0))
+    assert far == pytest.approx(0.0, abs=1e-9)  # JS = log 2: nothing in common
 
 
 # f-divergences.
@@ -88,9 +101,9 @@ def test_a_critic_of_samples_shows_each_divergence_to_two_percent(name):
     p, q, divergence = Normal(0.0, 1.0), Normal(0.5, 1.2), F_DIVERGENCES[name]
     if name in CLOSED:
         p_and_q = (Gaussian(number([[n.mean]]), 2 * number([[n.deviation]]).log()) for n in (p, q))
-        assert theory.f_divergence(divergence, p, q) == pytest.approx(CLOSED[name](*p_and_q).item(), rel=1e-8)
-    _, bounds = theory.fitted_bounds(divergence, p, q)
-    shares = [theory.share(divergence, p, q, bound) for bound in bounds.values()]
+        assert divergences.f_divergence(divergence, p, q) == pytest.approx(CLOSED[name](*p_and_q).item(), rel=1e-8)
+    _, bounds = divergences.fitted_bounds(divergence, p, q)
+    shares = [divergences.share(divergence, p, q, bound) for bound in bounds.values()]
     assert shares[-1] >= 0.98
     assert max(shares) <= 1 + 1e-9
 
@@ -100,24 +113,24 @@ def test_a_critic_of_samples_shows_each_divergence_to_two_percent(name):
 
 @pytest.mark.parametrize("theta", [-1.0, -0.3, 1e-9, 0.02, 0.7])
 def test_off_zero_kl_is_infinite_js_is_log_two_and_w_is_the_distance(theta):
-    a, b = theory.lines(number(theta))
-    assert theory.kl_and_js(a, b) == (inf, pytest.approx(log(2), rel=1e-12))
-    assert theory.kl_and_js(b, a)[0] == inf
-    assert theory.transport(a, b).item() == pytest.approx(abs(theta), rel=1e-12)
+    a, b = distances.lines(number(theta))
+    assert distances.kl_and_js(a, b) == (inf, pytest.approx(log(2), rel=1e-12))
+    assert distances.kl_and_js(b, a)[0] == inf
+    assert distances.transport(a, b).item() == pytest.approx(abs(theta), rel=1e-12)
 
 
 def test_on_each_other_all_three_are_zero():
-    a, b = theory.lines(number(0.0))
-    assert theory.kl_and_js(a, b) == (0.0, 0.0)
-    assert theory.transport(a, b).item() == 0.0
+    a, b = distances.lines(number(0.0))
+    assert distances.kl_and_js(a, b) == (0.0, 0.0)
+    assert distances.transport(a, b).item() == 0.0
 
 
 @pytest.mark.parametrize("theta", [-1.0, -0.01, 0.3])
 def test_w_alone_has_a_gradient_towards_the_data(theta):
     at = number(theta).requires_grad_()
-    (slope,) = torch.autograd.grad(theory.transport(*theory.lines(at)), at)
+    (slope,) = torch.autograd.grad(distances.transport(*distances.lines(at)), at)
     assert slope.item() == pytest.approx(theta / abs(theta), rel=1e-12)
-    around = [theory.kl_and_js(*theory.lines(number(theta + step)))[1] for step in (-1e-3, 1e-3)]
+    around = [distances.kl_and_js(*distances.lines(number(theta + step)))[1] for step in (-1e-3, 1e-3)]
     assert around[0] == pytest.approx(around[1], abs=1e-15)
 
 
@@ -127,16 +140,16 @@ def test_w_alone_has_a_gradient_towards_the_data(theta):
 @given(st.floats(-30, 30))
 def test_minimax_saturates_where_the_other_cost_is_steep(score):
     d = 1 / (1 + exp(-score))
-    assert theory.slope("minimax", number([score])).item() == pytest.approx(-d, rel=1e-8)
-    assert theory.slope("non-saturating", number([score])).item() == pytest.approx(-1 / (1 + exp(score)), rel=1e-8)
+    assert saturation.slope("minimax", number([score])).item() == pytest.approx(-d, rel=1e-8)
+    assert saturation.slope("non-saturating", number([score])).item() == pytest.approx(-1 / (1 + exp(score)), rel=1e-8)
 
 
 @pytest.mark.parametrize("gap", [0.5, 2.0, 5.0, 9.0])
 def test_under_the_best_discriminator_minimax_vanishes_with_the_distance(gap):
     """The score is θ²/2 − θx, so minimax has θ ∫ pq/(p + q). As 2√(pq) ≤ p + q, the integral is at most ½ ∫ √(pq),
     which is ½ exp(−θ²/8)."""
-    assert theory.pull("minimax", gap) <= 0.5 * gap * exp(-(gap**2) / 8)
-    together = theory.pull("minimax", gap) + theory.pull("non-saturating", gap)
+    assert saturation.pull("minimax", gap) <= 0.5 * gap * exp(-(gap**2) / 8)
+    together = saturation.pull("minimax", gap) + saturation.pull("non-saturating", gap)
     assert together == pytest.approx(gap, rel=1e-9)  # D and 1 − D add up to 1
 
 
@@ -145,7 +158,7 @@ def test_under_a_noisy_perfect_discriminator_the_other_gradient_is_cauchy():
     minimax, −r/(1 − ε) is nearly normal: quartiles ±0.674, of means of n values ±0.674/√n."""
     for n in (1, 64):
         half_width = {
-            name: theory.half_width(theory.noisy_gradients(4000 * n, name).view(4000, n).mean(1))
+            name: saturation.half_width(saturation.noisy_gradients(4000 * n, name).view(4000, n).mean(1))
             for name in ("minimax", "non-saturating")
         }
         assert half_width["non-saturating"] == pytest.approx(100.0, rel=0.1)
@@ -158,7 +171,7 @@ def test_under_a_noisy_perfect_discriminator_the_other_gradient_is_cauchy():
 def test_the_best_plan_on_a_line_pairs_sorted_samples():
     a, b = P.draw(64, 1), Q.draw(64, 2)
     paired = (a.sort(0).values - b.sort(0).values).abs().mean()
-    assert theory.transport(a, b).item() == pytest.approx(paired.item(), rel=1e-12)
+    assert distances.transport(a, b).item() == pytest.approx(paired.item(), rel=1e-12)
 
 
 @pytest.mark.parametrize(
@@ -167,7 +180,7 @@ def test_the_best_plan_on_a_line_pairs_sorted_samples():
 )
 def test_the_closed_form_between_normals(q, exact):
     """From N(0, 1): a shift of 3; |2z| in the mean; |1 + z|, √(2/π) e^(−½) + erf(1/√2) = 0.4839414 + 0.6826895."""
-    assert theory.exact_wasserstein(Normal(0.0, 1.0), q) == pytest.approx(exact, rel=1e-6)
+    assert critics.exact_wasserstein(Normal(0.0, 1.0), q) == pytest.approx(exact, rel=1e-6)
     levels = (torch.arange(200_000, dtype=torch.float64) + 0.5) / 200_000
     z = torch.special.ndtri(levels)
     assert (z - q.mean - q.deviation * z).abs().mean().item() == pytest.approx(exact, rel=1e-3)
@@ -178,7 +191,7 @@ class Waves(nn.Module):
 
     def __init__(self, key):
         super().__init__()
-        self.weights = 3 * torch.randn(3, 8, generator=theory.generator(theory.CPU, key), dtype=torch.float64)
+        self.weights = 3 * noise(key, 3, 8)
 
     def forward(self, x):
         return ((self.weights[0] * x + self.weights[1]).sin() * self.weights[2]).sum(1, keepdim=True)
@@ -188,18 +201,18 @@ class Waves(nn.Module):
 @given(st.integers(0, 10**6))
 def test_any_critic_over_its_lipschitz_constant_is_a_lower_bound(key):
     a, b = P.draw(40, 1), Q.draw(40, 2)
-    exact = theory.transport(a, b).item()
-    assert abs(theory.estimate(Waves(key), a, b).bound) <= exact * (1 + 1e-9)
+    exact = distances.transport(a, b).item()
+    assert abs(critics.estimate(Waves(key), a, b).bound) <= exact * (1 + 1e-9)
 
 
 @pytest.mark.parametrize("q", [Normal(0.7, 1.5), Normal(2.0, 0.5)])
 def test_a_trained_critic_comes_within_five_percent_from_below(q):
     p = Normal(0.0, 0.5)
-    fitted = theory.fitted_critic(p, q, steps=400)
-    exact = theory.transport(fitted.real, fitted.fake).item()
+    fitted = critics.fitted_critic(p, q, steps=400)
+    exact = distances.transport(fitted.real, fitted.fake).item()
     assert all(each.bound <= exact * (1 + 1e-9) for each in fitted.estimates)
     assert fitted.estimates[-1].bound >= 0.95 * exact
-    assert exact == pytest.approx(theory.exact_wasserstein(p, q), rel=0.1)  # 512 samples
+    assert exact == pytest.approx(critics.exact_wasserstein(p, q), rel=0.1)  # 512 samples
 
 
 @pytest.mark.parametrize(("one_sided", "end"), [(False, -0.9), (True, 1.1)])
@@ -209,9 +222,9 @@ def test_the_two_sided_penalty_can_hold_a_critic_upside_down(one_sided, end):
     critic = nn.Linear(1, 1, bias=False).double()
     nn.init.constant_(critic.weight, -1.0)
     real, fake = torch.full((8, 1), 2.0, dtype=torch.float64), torch.zeros(8, 1, dtype=torch.float64)
-    game = theory.critic_game(critic, fake, SGD(lr=0.02), 10.0, one_sided)
+    game = critics.critic_game(critic, fake, SGD(lr=0.02), 10.0, one_sided)
     for step in range(200):
-        game.step(lambda k: theory.rows(real), Clock(step=step))
+        game.step(lambda k: rows(real), Clock(step=step))
     assert critic.weight.item() == pytest.approx(end, abs=1e-9)
 
 
@@ -305,28 +318,28 @@ def test_the_dirac_gan_does_as_the_bilinear_game_and_r1_brings_it_in():
 
 def test_the_field_alone_stops_where_nobody_wants_to_be():
     """v = x³ − x. Descent leaves 0.3 for the minimum 1. ½v² falls on the way to 0 too, where the cost is greatest."""
-    ends = {rule: trajectory(theory.double_well(rule, 0.3), 300)[-1].item() for rule in (leave, half_squared_field)}
+    ends = {rule: trajectory(field.double_well(rule, 0.3), 300)[-1].item() for rule in (leave, half_squared_field)}
     assert ends[leave] == pytest.approx(1.0, abs=1e-9)
     assert ends[half_squared_field] == pytest.approx(0.0, abs=1e-9)
-    assert slopes(theory.double_well(leave, 0.0)).item() == 1.0  # v′ = −1 there: descent runs away
+    assert slopes(field.double_well(leave, 0.0)).item() == 1.0  # v′ = −1 there: descent runs away
 
 
 @pytest.mark.parametrize("gamma", [0.0, 0.5, 0.95, 1.05, 2.0, 10.0])
 def test_consensus_holds_a_maximum_where_gamma_times_its_curvature_is_above_one(gamma):
     """Near 0 v = −x and v′ = −1: x changes by −η(γ − 1)x, away for γ < 1 and back for γ > 1."""
-    start, after = trajectory(theory.double_well(consensus(gamma), 1e-4, lr=0.1), 1)[:, 0].tolist()
+    start, after = trajectory(field.double_well(consensus(gamma), 1e-4, lr=0.1), 1)[:, 0].tolist()
     assert after / start == pytest.approx(1 - 0.1 * (gamma - 1), abs=1e-6)
     assert (after < start) == (gamma > 1)
-    at = theory.under_consensus(slopes(theory.double_well(leave, 0.0)), gamma)
+    at = field.under_consensus(slopes(field.double_well(leave, 0.0)), gamma)
     assert at.item() == pytest.approx(1 - gamma)
 
 
 @pytest.mark.parametrize(("gamma", "border"), [(1.2, 0.2357), (2.0, 0.4082), (10.0, 0.5477)])
 def test_consensus_ends_at_the_maximum_from_all_starts_within_its_border(gamma, border):
     """√((1 − 1/γ)/3): √(1/18), √(1/6), √0.3. From 0.3, that is γ > 1/0.73 = 1.37."""
-    assert theory.border(gamma) == pytest.approx(border, abs=1e-4)
+    assert field.border(gamma) == pytest.approx(border, abs=1e-4)
     inside, outside = (
-        trajectory(theory.double_well(consensus(gamma), start, lr=0.04), 600)[-1, 0].item()
+        trajectory(field.double_well(consensus(gamma), start, lr=0.04), 600)[-1, 0].item()
         for start in (0.95 * border, 1.05 * border)
     )
     assert abs(inside) < 0.05
@@ -336,7 +349,7 @@ def test_consensus_ends_at_the_maximum_from_all_starts_within_its_border(gamma, 
 @pytest.mark.parametrize("gamma", [0.0, 0.5, 3.0])
 def test_consensus_moves_the_bilinear_eigenvalues_left_by_gamma(gamma):
     """J − γJᵀJ of J = [[0, −1], [1, 0]]: −γ ± i, so a step's factor is |1 − ηγ + iη|."""
-    found = eigenvalues(theory.under_consensus(slopes(game_of(product, leave, 0.1, (0.0, 0.0))), gamma))
+    found = eigenvalues(field.under_consensus(slopes(game_of(product, leave, 0.1, (0.0, 0.0))), gamma))
     assert sorted(found.tolist(), key=lambda each: each.imag) == pytest.approx([-gamma - 1j, -gamma + 1j])
 
 
@@ -345,9 +358,9 @@ def test_on_a_small_gan_consensus_of_one_learns_and_of_ten_rests_where_descent_w
     J has 0.30 and 0.36, which drive off, and J − 10JᵀJ none above 0.006."""
     ends = {}
     for gamma in (1.0, 10.0):
-        game = theory.small_gan(gamma)
-        missed = theory.misses(game, 500)
-        ends[gamma] = missed[-1], jacobian(at_once(game, theory.rows(theory.BUMP)))
+        game = small_gan.small_gan(gamma)
+        missed = small_gan.misses(game, 500)
+        ends[gamma] = missed[-1], jacobian(at_once(game, rows(small_gan.BUMP)))
         assert missed[0] == pytest.approx(2.50, abs=0.01)
     learnt, there = ends[1.0]
     assert learnt < 0.5
@@ -355,7 +368,7 @@ def test_on_a_small_gan_consensus_of_one_learns_and_of_ten_rests_where_descent_w
     held, there = ends[10.0]
     assert held > 2.5
     assert eigenvalues(there).real[1] > 0.2
-    assert eigenvalues(theory.under_consensus(there, 10.0)).real[0] < 0.02
+    assert eigenvalues(field.under_consensus(there, 10.0)).real[0] < 0.02
 
 
 def at_rest(payoff, gamma=0.0):
@@ -381,24 +394,24 @@ def test_r1_moves_the_dirac_gans_eigenvalues_to_the_left(gamma):
 
 def test_the_order_of_the_players_matters_where_the_generator_has_one_mode_only():
     """exp V is (0.32, 0.25, 0.08), (0.08, 0.25, 0.32) and, for half on each, (0.16, 0.25, 0.16)."""
-    table = theory.payoffs()
+    table = order.payoffs()
     expected = number([[0.32, 0.25, 0.08], [0.08, 0.25, 0.32], [0.16, 0.25, 0.16]])
     assert torch.allclose(table.exp(), expected, rtol=1e-12)
-    assert theory.min_max(table[:2]) == pytest.approx(log(0.32), rel=1e-12)
-    assert theory.max_min(table[:2]) == pytest.approx(log(0.25), rel=1e-12)
-    assert theory.min_max(table) == theory.max_min(table) == pytest.approx(-2 * log(2), rel=1e-12)
+    assert order.min_max(table[:2]) == pytest.approx(log(0.32), rel=1e-12)
+    assert order.max_min(table[:2]) == pytest.approx(log(0.25), rel=1e-12)
+    assert order.min_max(table) == order.max_min(table) == pytest.approx(-2 * log(2), rel=1e-12)
 
 
 def test_whoever_answers_a_discriminator_that_errs_collapses():
     """Against (0.2, 0.8) the best answer is all on B, not half on each; only a first move makes it half, half."""
-    table = theory.payoffs()
+    table = order.payoffs()
     assert table.argmin(0)[[0, 2]].tolist() == [1, 0]
     assert table.max(1).values.argmin().item() == 2
 
 
 @given(st.lists(st.lists(st.floats(-9, 9), min_size=3, max_size=3), min_size=2, max_size=4))
 def test_whoever_moves_second_never_loses_by_it(table):
-    assert theory.max_min(number(table)) <= theory.min_max(number(table))
+    assert order.max_min(number(table)) <= order.min_max(number(table))
 
 
 # The page.
@@ -407,6 +420,6 @@ def test_whoever_moves_second_never_loses_by_it(table):
 def test_the_page_shows_every_figure_and_names_every_test():
     page = (ROOT / "docs" / "theory.md").read_text("utf-8")
     shown = set(re.findall(r"images/theory-([a-z-]+)\.png", page))
-    assert shown == set(theory.FIGURES)
+    assert shown == set(FIGURES)
     own = "test_the_page_shows_every_figure_and_names_every_test"
     assert {*re.findall(r"`(test_\w+)`", page), own} == {name for name in globals() if name.startswith("test_")}

@@ -1,0 +1,226 @@
+"""The long tables: rows that can be trained, and the pure functions that judge them."""
+
+import json
+
+import pytest
+import torch
+
+from benchmarks import cogan, conditional, few_images, few_labels, infogan, modes, stacked, tables
+from simulacra.capabilities import HasClasses
+from simulacra.data.spec import Spec
+from simulacra.metrics.catalogue import kinds_of_scores, measures
+from simulacra.models.infogan import InfoGAN, InfoGANConfig
+from simulacra.protocol import Protocol
+from simulacra.recipes import find
+from simulacra.settings import RunOptions
+
+MODULES = (conditional, infogan, few_labels, few_images, modes, stacked)
+DIGITS = tuple("0123456789")
+SPECS = {
+    "mnist": Spec(kind="image", shape=(1, 28, 28), classes=DIGITS),
+    "fashion_mnist": Spec(kind="image", shape=(1, 28, 28), classes=DIGITS),
+    "stacked_mnist": Spec(kind="image", shape=(3, 28, 28), classes=None),
+    "ring": Spec(kind="vector", shape=(2,), classes=None),
+    "grid": Spec(kind="vector", shape=(2,), classes=None),
+}
+ROWS = [pytest.param(row, id=row.key) for module in MODULES for row in module.rows() if row.seed == 0]
+RAN = {"seconds": 3, "command": "simulacra train"}
+
+
+def built(row):
+    kind = find(row.recipe)
+    return kind.build(SPECS[row.data], 60_000, kind.options().with_overrides(row.options, row.recipe))
+
+
+@pytest.mark.parametrize("module", [*MODULES, cogan], ids=lambda module: module.__name__)
+def test_keys_are_unique_and_names_of_folders(module):
+    keys = [row.key for row in module.rows()]
+    assert len(set(keys)) == len(keys)
+    assert not any("/" in key for key in keys)
+
+
+@pytest.mark.parametrize("row", ROWS)
+def test_a_rows_options_build_and_its_scores_exist(row):
+    assert built(row).players
+    run = RunOptions.read({}, "run").with_overrides(row.run, "run")
+    metrics = Protocol.read({"metrics": run.evaluate}, "evaluate").metrics or ()
+    assert {*metrics} <= {*measures(), *kinds_of_scores()}
+
+
+def test_every_row_has_its_seed_and_all_seeds_are_there():
+    assert [row.seed for row in infogan.rows()] == [0, 1, 2, 3, 4]
+    for method in few_labels.METHODS:
+        key = method.replace(" ", "-")
+        assert [row.seed for row in few_labels.rows() if row.key.startswith(key)] == [0, 1, 2, 3, 4]
+    packed = [row for row in modes.rows() if row.key.startswith("packed")]
+    assert len(packed) == 3 * 2 * 5
+    assert all(int(row.options["batch"]) % int(row.options["pack"]) == 0 for row in packed)
+
+
+def test_only_conditional_recipes_are_asked_for_classes():
+    assert all(isinstance(built(row).model, HasClasses) for row in conditional.rows())
+
+
+def test_purity_is_the_share_of_each_categorys_most_frequent_digit():
+    """3 of 4 and 2 of 4 (the smaller of two equally frequent), 4 of 4: 9 of 12."""
+    read = torch.tensor([[7, 7, 1, 7], [9, 3, 3, 9], [7, 7, 7, 7]])
+    found = infogan.purity(read)
+    assert found.share == 0.75
+    assert found.digits == (7, 3, 7)
+
+
+def test_a_generator_of_one_digit_is_pure_and_is_told_of():
+    read = torch.full((10, 5), 1)
+    found = infogan.purity(read)
+    assert (found.share, len({*found.digits})) == (1.0, 1)
+    done = {"infogan-2": RAN | {"purity": found.share, "digits": [*found.digits], "curve": [[1000, 12.345]]}}
+    (line,) = infogan.lines(done)
+    assert line[:5] == [2, "1.000", 1, "1 1 1 1 1 1 1 1 1 1", "12.3"]
+    assert "1 of 1 seeds (bar: 3 of 5), 0 with ten different digits." in infogan.text(done)
+
+
+@pytest.fixture
+def generator_of_codes():
+    torch.manual_seed(0)
+    return InfoGAN(InfoGANConfig.read({"network": "mlp", "latent": 3, "width": 4}, "codes"), SPECS["mnist"])
+
+
+def test_the_figure_varies_one_code_at_a_time(generator_of_codes):
+    model, columns = generator_of_codes, infogan.COLUMNS
+    for varied in (0, 1):
+        sheet = infogan._sheet(model, varied).unflatten(0, (10, columns))
+        z, category, codes = sheet.split([3, 10, 2], 2)
+        assert torch.equal(z, z[:1, :1].expand_as(z))
+        assert torch.equal(category, torch.eye(10)[:, None].expand_as(category))
+        assert torch.allclose(codes[4, :, varied], torch.linspace(-2, 2, columns))
+        assert codes[:, :, 1 - varied].abs().max() == 0
+    noises = infogan._sheet(model, None).unflatten(0, (10, columns))
+    assert torch.equal(noises[0, :, :3], noises[9, :, :3])
+    assert len(noises[0, :, :3].unique(dim=0)) == columns
+    assert [sheet.shape for sheet in infogan.panels(model)] == [(10 * columns, 1, 28, 28)] * 3
+
+
+def test_each_category_is_read_on_its_own(generator_of_codes, monkeypatch):
+    """A generator that writes its category into a pixel, and an extractor that reads it there."""
+    model = generator_of_codes
+    monkeypatch.setattr(model, "decode", lambda z: (z[:, 3:13].argmax(1) / 10.0).view(-1, 1, 1, 1))
+
+    class Pixel:
+        def __call__(self, x):
+            digits = ((x.flatten() / 127.5 - 1) * 10).round().long()
+            return type("Said", (), {"logits": torch.eye(10)[digits]})()
+
+    monkeypatch.setattr(infogan, "find_extractor", lambda *_: Pixel())
+    assert torch.equal(infogan.read_categories(model, 4), torch.arange(10)[:, None].expand(10, 4))
+
+
+def test_the_error_of_few_labels_is_the_share_misread():
+    logits = torch.tensor([[0.0, 1.0], [2.0, 1.0], [0.0, 3.0], [5.0, 4.0]])
+    assert few_labels.error(logits, torch.tensor([1, 1, 1, 0])) == 0.25
+
+
+def test_few_labels_print_the_median_of_their_draws():
+    errors = (0.02, 0.04, 0.01, 0.03, 0.2)
+    done = {f"ssgan-{draw}": RAN | {"error": error} for draw, error in enumerate(errors)}
+    (line,) = few_labels.lines(done)
+    assert line[:2] == ["ssgan", "3.00"]
+    assert line[2] == "6.00 ± 7.91"  # deviations -4 -2 -5 -3 14: variance 250 / 4
+    assert line[4] == "2.00, 4.00, 1.00, 3.00, 20.00"
+
+
+def test_the_rival_of_few_labels_differs_in_the_matching_alone():
+    ours, rival = few_labels.METHODS["ssgan"], few_labels.METHODS["labels alone"]
+    assert {name for name in ours | rival if ours.get(name) != rival.get(name)} == {"matching"}
+    by_draw = [(row.seed, row.run, row.steps) for row in few_labels.rows()]
+    assert by_draw[::2] == by_draw[1::2]
+
+
+class Brightness(torch.nn.Module):
+    """Calls an image augmented if its mean is above 0."""
+
+    def forward(self, x):
+        mean = x.mean((1, 2, 3))
+        return type("Said", (), {"logits": torch.stack([-mean, mean], 1)})()
+
+
+def test_the_leak_is_the_share_called_augmented():
+    x = torch.tensor([-0.9, -0.5, 0.5, -0.1]).view(4, 1, 1, 1).expand(4, 1, 2, 2)
+    assert few_images.called_augmented(Brightness(), x) == 0.25
+
+
+@pytest.mark.parametrize("name", few_images.POLICIES)
+def test_detectors_see_bytes_within_bounds(name):
+    x = torch.linspace(-1, 1, 64).view(1, 1, 8, 8).expand(6, 1, 8, 8)
+    seen = few_images.in_bytes(few_images.augmented(x, name, 3))
+    assert seen.abs().max() <= 1
+    assert torch.equal(seen, few_images.in_bytes(seen))
+    assert torch.equal(seen, few_images.in_bytes(few_images.augmented(x, name, 3)))
+    assert not torch.equal(seen, few_images.in_bytes(few_images.augmented(x, name, 4)))
+    assert len(seen.unique(dim=0)) > 1
+
+
+def test_a_detector_learns_to_tell_cuts_from_plain_images():
+    images = torch.zeros(50, 1, 8, 8, dtype=torch.uint8)
+    images[:, :, 2:6, 2:6] = 255
+    network = few_images.train_detector("differentiable", images, lessons=30)
+    plain = few_images.to_unit(images)
+    assert few_images.called_augmented(network, plain) < 0.1
+    assert few_images.called_augmented(network, few_images.augmented(plain, "differentiable", 9)) > 0.9
+
+
+def few_images_row(kid, p):
+    leaks = {name: {"samples": 0.25, "plain": 0.01, "augmented": 0.98} for name in few_images.POLICIES}
+    curve = [[1000, 0.5], [2000, kid / 2], [3000, kid]]
+    return RAN | {"kid": kid, "error": 0.001, "curve": curve, "p": p, "leaks": leaks, "extractor": 0.93}
+
+
+def test_the_table_of_few_images_has_the_last_and_the_lowest(monkeypatch, tmp_path):
+    monkeypatch.setattr(few_images, "PICTURE", tmp_path / "few.png")
+    done = {"2000-adaptive-0": few_images_row(0.02, 0.4), "500-bare-0": few_images_row(0.08, None)}
+    assert [line[:7] for line in few_images.lines(done)] == [
+        ["500", "bare", "80.00 ± 1.00", "40.00 (2000)", "-", "0.250", "0.250"],
+        ["2000", "adaptive", "20.00 ± 1.00", "10.00 (2000)", "0.40", "0.250", "0.250"],
+    ]
+    assert "differentiable: 0.010 of plain and 0.980 of augmented" in few_images.text(done)
+    assert (tmp_path / "few.png").stat().st_size > 0
+
+
+def test_without_a_row_there_is_neither_figure_nor_calibration(monkeypatch, tmp_path):
+    monkeypatch.setattr(few_images, "PICTURE", tmp_path / "few.png")
+    assert few_images.text({}).count("\n") == 1
+    assert not (tmp_path / "few.png").exists()
+
+
+def test_the_last_probability_is_read_from_the_log(tmp_path):
+    assert few_images.last_probability(tmp_path) is None
+    written = [{"step": 1, "discriminate/augment": 0.1}, {"step": 2, "discriminate/augment": 0.2}, {"event": "saved"}]
+    (tmp_path / "log.jsonl").write_text("".join(json.dumps(line) + "\n" for line in written))
+    assert few_images.last_probability(tmp_path) == 0.2
+
+
+def test_a_kept_command_names_no_folder_of_the_machine(tmp_path, monkeypatch):
+    row = tables.Row("one", "dcgan", "digits", 1, run={"evaluate_features": str(tmp_path / "t" / "x.safetensors")})
+    table = tables.Table("t", [row], judge=lambda run: {"seen": run.name})
+    table.path = tmp_path / "kept.json"
+    finished = type("Done", (), {"returncode": 0, "stderr": ""})()
+    monkeypatch.setattr(tables.subprocess, "run", lambda *_, **__: finished)
+    table.run(tmp_path / "t", 1, [row])
+    (kept,) = table.done().values()
+    assert kept["seen"] == "one"
+    assert kept["command"].endswith("--evaluate-features runs/t/x.safetensors")
+
+
+def test_conduct_trains_what_is_missing_between_preparing_and_finishing(tmp_path, monkeypatch):
+    seen = []
+    rows = [tables.Row("a-0", "gan", "ring", 1), tables.Row("b-0", "gan", "ring", 1)]
+    table = tables.Table("t", rows, judge=lambda run: {})
+    monkeypatch.setattr(table, "run", lambda folder, jobs, todo: seen.append([folder, *(row.key for row in todo)]))
+    monkeypatch.setattr(table, "done", lambda: {"a-0": {}})
+    monkeypatch.setattr(tables, "write", lambda name, text: seen.append((name, text)))
+    monkeypatch.setattr("sys.argv", ["t", "--out", str(tmp_path), "--only", "b"])
+    tables.conduct("A table.", lambda out: table, lambda done: " ".join(done), seen.append, seen.append)
+    assert seen == [tmp_path / "t", [tmp_path / "t", "b-0"], tmp_path / "t", ("t", "a-0")]
+    seen.clear()
+    monkeypatch.setattr("sys.argv", ["t", "--out", str(tmp_path), "--show"])
+    tables.conduct("A table.", lambda out: table, lambda done: " ".join(done), seen.append, seen.append)
+    assert seen == [("t", "a-0")]
