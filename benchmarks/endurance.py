@@ -18,6 +18,7 @@ STEPS = 80_000
 WATCH = {"evaluate": "fid", "evaluate_features": "mnist", "evaluate_every": str(STEPS // 10)}
 RECIPES = {
     "recommended": ("rpgan", {"width": "16"}),
+    "recommended, faded": ("rpgan", {"width": "16", "fade": "0.01"}),
     "non-saturating": ("dcgan", {"width": "16"}),
 }
 

@@ -22,7 +22,7 @@ class RpGANOptions(TwoPlayerOptions):
     r1_every: int = Field(
         8, ge=1, description="steps of D from one R1 and R2 penalty to the next, whose weight it is times"
     )
-    fade: float = Field(0.01, gt=0, le=1, description="share of r1 and r2 left at the end, approached geometrically")
+    fade: float = Field(0.3, gt=0, le=1, description="share of r1 and r2 left at the end, approached geometrically")
     latent: int | None = Field(None, ge=1, description="dimensions of z (images: 100; vectors: as many as theirs)")
     width: int | None = Field(None, ge=1, description="channels next to the image (64), units of the generator (400)")
 
