@@ -7,8 +7,8 @@ normal, a generator of 4 hidden layers of 400 units with batch norm and ReLU, a 
 maxout units of 5 pieces, batches of 100; among 2 500 samples one within 3σ of a centre (Euclidean) is of high quality,
 and a mode is there if one of high quality is nearest to it. Here: 25 000 generator steps, the average of the
 generator's weights at the last one, and Adam at 10⁻⁴ with β₁ = 0.8 as in PacGAN's code except where a row says more.
-"Packed m" is the vanilla game with m points to each judgement: 100 points a step as everywhere here, which are 50 packs
-of 2 and 25 of 4, and 99 points in 33 packs of 3, where PacGAN's code takes 100 packs a step, m times as many points.
+"Packed m" is the vanilla game with m points to each judgement, 100 packs a step as in PacGAN's code: m times as many
+points. The recommended way takes 300 points a step.
 """
 
 import statistics
@@ -37,18 +37,17 @@ NETWORKS = {
 BETAS = {"generator.betas": "0.8,0.999", "discriminator.betas": "0.8,0.999"}
 RATES = {"generator.lr": "1e-4", "discriminator.lr": "1e-4"}
 PACGAN = NETWORKS | BETAS | RATES
-RECOMMENDED = {"batch": "300", "fade": "1e-5", "generator.lr": "4e-3", "discriminator.lr": "4e-3"}
+RECOMMENDED = {"batch": "300", "fade": "1e-5", "generator.lr": "2e-3", "discriminator.lr": "2e-3"}
 METHODS = {
     "recommended": RECOMMENDED,
     "vanilla": PACGAN | {"objective": "non-saturating"},
     "wgan-gp": PACGAN | {"objective": "wasserstein", "gradient_penalty": "10"},
     "sn-hinge": PACGAN | {"objective": "hinge", "spectral": "true"},
-    "consensus": PACGAN
-    | {"objective": "non-saturating", "turns": "simultaneous", "rule": "consensus", "consensus": "10"},
+    "consensus": PACGAN | {"turns": "simultaneous", "rule": "consensus", "consensus": "10"},
     "unrolled": PACGAN | {"objective": "non-saturating", "unrolled": "5"},
-    "packed 2": PACGAN | {"objective": "non-saturating", "pack": "2"},
-    "packed 3": PACGAN | {"objective": "non-saturating", "pack": "3", "batch": "99"},
-    "packed 4": PACGAN | {"objective": "non-saturating", "pack": "4"},
+    "packed 2": PACGAN | {"objective": "non-saturating", "pack": "2", "batch": "200"},
+    "packed 3": PACGAN | {"objective": "non-saturating", "pack": "3", "batch": "300"},
+    "packed 4": PACGAN | {"objective": "non-saturating", "pack": "4", "batch": "400"},
 }
 SEEDS = {"recommended": 10}
 WORLDS = {"ring": RING, "grid": GRID}

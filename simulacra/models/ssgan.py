@@ -22,7 +22,9 @@ class SSGANConfig(GANConfig):
 
     classes: int = Field(10, ge=2, description="K, number of classes")
     hidden: tuple[int, ...] = Field((1000, 500, 250, 250, 250), description="units of the classifier's hidden layers")
-    noise: tuple[float, float] = Field((0.3, 0.5), description="deviation of the noise on its input and on its layers")
+    noise: tuple[float, float] = Field(
+        (0.6, 0.5), description="deviation of the noise on its input, of values in [-1, 1], and on its layers"
+    )
 
 
 class SSGAN(GAN):

@@ -21,7 +21,9 @@ class SSGANOptions(Config):
     width: int = Field(500, ge=1, description="units of the generator's hidden layers")
     depth: int = Field(2, ge=1, le=100, description="the generator's hidden layers")
     hidden: tuple[int, ...] = Field((1000, 500, 250, 250, 250), description="units of the classifier's hidden layers")
-    noise: tuple[float, float] = Field((0.3, 0.5), description="deviation of the noise on its input and on its layers")
+    noise: tuple[float, float] = Field(
+        (0.6, 0.5), description="deviation of the noise on its input, of values in [-1, 1], and on its layers"
+    )
     matching: float = Field(1.0, ge=0, description="weight of matching features; 0: labels alone, no generator")
     batch: int = Field(100, ge=1, description="rows per step: unlabelled, labelled and generated, so many of each")
     generator: Adam = Adam(lr=3e-3, betas=(0.5, 0.999))
