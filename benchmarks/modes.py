@@ -37,7 +37,9 @@ NETWORKS = {
 BETAS = {"generator.betas": "0.8,0.999", "discriminator.betas": "0.8,0.999"}
 RATES = {"generator.lr": "1e-4", "discriminator.lr": "1e-4"}
 PACGAN = NETWORKS | BETAS | RATES
-RECOMMENDED = {"batch": "300", "fade": "1e-5", "generator.lr": "2e-3", "discriminator.lr": "2e-3"}
+MOMENTUM = {"generator.betas": "0.5,0.99", "discriminator.betas": "0.5,0.99"}
+FASTER = {"generator.lr": "4e-3", "discriminator.lr": "4e-3"}
+RECOMMENDED = {"batch": "300", "fade": "1e-5"} | MOMENTUM | FASTER
 METHODS = {
     "recommended": RECOMMENDED,
     "vanilla": PACGAN | {"objective": "non-saturating"},
