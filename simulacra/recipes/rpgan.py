@@ -42,7 +42,7 @@ def rpgan(spec: Spec, size: int, options: RpGANOptions) -> Plan:
 
     command   simulacra train rpgan --data mnist; for a folder of yours --data folder:PATH --size 64
     budget    14 passes over the data, 4 000 to 20 000 steps
-    score     docs/results.md, "The adversarial game"
+    score     FID 0.21 on MNIST (features of `mnist`) at width 16 after 80 000 steps: docs/results.md
     """
     points = spec.kind == "vector"
     latent, width = options.latent or (spec.numel if points else 100), options.width or (400 if points else 64)
