@@ -5,11 +5,11 @@ from pydantic import Field
 from simulacra.config import Config
 from simulacra.data.spec import Spec
 from simulacra.errors import UserError
-from simulacra.game import Game, Player, Stage
+from simulacra.game import Stage
 from simulacra.models.cogan import CoGAN, CoGANConfig, CoupledAdversary
-from simulacra.optimizers import Adam, Schedule, schedule
+from simulacra.optimizers import Adam, Schedule
 from simulacra.recipes import Plan, budget, recipe
-from simulacra.recipes.two_players import alone, taking_turns
+from simulacra.recipes.two_players import learning_game
 
 
 class CoGANOptions(Config):
@@ -49,13 +49,8 @@ def cogan(spec: Spec, size: int, options: CoGANOptions) -> Plan:
     if not spec.classes:
         raise UserError("cogan learns from classes of the first data set, and it has none: sort it into a folder each")
     config = options.part(CoGANConfig, classes=len(spec.classes), network="dcgan", norm="batch", prior="uniform")
-    model, rate = CoGAN(config, spec), schedule(options.schedule)
+    model = CoGAN(config, spec)
     costs = CoupledAdversary(model, options.class_weight, options.agreement)
-    how = {"rate": rate, "average": options.average}
-    critic = Player(name="discriminator", module=model.discriminator, optimizer=options.discriminator, **how)
-    generator = Player(name="generator", module=model.generator, optimizer=options.generator, **how)
-    rounds = taking_turns(costs.discriminate, costs.generate)
-    labels = [alone("learn", "discriminator", costs.learn)]
-    game = Game([critic, generator], rounds) if options.adversarial else Game([critic], labels)
+    game = learning_game(options, costs, model.discriminator, model.generator, options.adversarial)
     steps = budget(320, size, options.batch, within=(4000, 20_000))
     return Plan(model=model, stages=[Stage(name="train", game=game, steps=steps)], batch=options.batch, options=options)

@@ -6,12 +6,12 @@ from simulacra.config import Config
 from simulacra.costs.adversarial import OBJECTIVES
 from simulacra.data.spec import Spec
 from simulacra.errors import UserError
-from simulacra.game import Game, Player, Stage
+from simulacra.game import Stage
 from simulacra.models.adversary import Penalties, Tricks
 from simulacra.models.ssgan import SSGAN, Realness, SemiSupervisedAdversary, SSGANConfig
-from simulacra.optimizers import Adam, Schedule, schedule
+from simulacra.optimizers import Adam, Schedule
 from simulacra.recipes import Plan, budget, recipe
-from simulacra.recipes.two_players import alone, taking_turns
+from simulacra.recipes.two_players import learning_game
 
 
 class SSGANOptions(Config):
@@ -53,15 +53,10 @@ def ssgan(spec: Spec, size: int, options: SSGANOptions) -> Plan:
         raise UserError("ssgan needs classes, and the data has none: sort images into a folder per class")
     classes = len(spec.classes)
     config = options.part(SSGANConfig, classes=classes, network="mlp", norm="batch", activation="relu", prior="uniform")
-    model, rate = SSGAN(config, spec), schedule(options.schedule)
+    model = SSGAN(config, spec)
     tricks = Tricks(adversarial=0.0, matching=options.matching)
     judge = Realness(model.classifier)
     costs = SemiSupervisedAdversary(model, judge, OBJECTIVES["minimax"], Penalties(), tricks=tricks)
-    how = {"rate": rate, "average": options.average}
-    critic = Player(name="discriminator", module=model.classifier, optimizer=options.discriminator, **how)
-    generator = Player(name="generator", module=model.generator, optimizer=options.generator, **how)
-    rounds = taking_turns(costs.discriminate, costs.generate)
-    labels = [alone("learn", "discriminator", costs.learn)]
-    game = Game([critic, generator], rounds) if options.matching else Game([critic], labels)
+    game = learning_game(options, costs, model.classifier, model.generator, bool(options.matching))
     steps = budget(20, size, options.batch, within=(2000, 40_000))
     return Plan(model=model, stages=[Stage(name="train", game=game, steps=steps)], batch=options.batch, options=options)

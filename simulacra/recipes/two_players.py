@@ -3,7 +3,7 @@
 import logging
 from collections.abc import Callable, Mapping
 from functools import partial
-from typing import Annotated, Literal, TypedDict
+from typing import Annotated, Any, Literal, TypedDict
 
 from pydantic import AfterValidator, Field
 from torch import Tensor, nn
@@ -137,6 +137,17 @@ def taking_turns(discriminate: Cost, generate: Cost) -> list[Round]:
 def alone(name: str, player: str, cost: Cost) -> Round:
     """A round of one move of one player."""
     return Round(Move(name=name, players=[player], cost=cost))
+
+
+def learning_game(options: Any, costs: Any, judge: nn.Module, generator: nn.Module, adversarial: bool) -> Game:
+    """Discriminator and generator in turns, both averaged, as `options` say; without `adversarial` the discriminator
+    and labels alone. `costs` has `discriminate`, `generate` and `learn`."""
+    rate, average = schedule(options.schedule), options.average
+    critic = Player(name="discriminator", module=judge, optimizer=options.discriminator, rate=rate, average=average)
+    if not adversarial:
+        return Game([critic], [alone("learn", "discriminator", costs.learn)])
+    maker = Player(name="generator", module=generator, optimizer=options.generator, rate=rate, average=average)
+    return Game([critic, maker], taking_turns(costs.discriminate, costs.generate))
 
 
 RULES: dict[str, Callable[[TwoPlayerOptions], Rule]] = {
