@@ -110,10 +110,16 @@ def differences(play: Play) -> Tensor:
         {"turns": "simultaneous", "objective": "relativistic"},
         {"objective": "wasserstein", "gradient_penalty": 10.0},
         {"r1": 0.5, "r1_every": 4, "unrolled": 2},
+        {"r2": 10.0, "r1_every": 4},
+        {"dragan": 10.0},
+        {"orthonormal": 0.1, "orthogonal": 0.1},
+        {"unrolled": 3, "unrolled_rate": 0.5},
+        {"feature_matching": 1.0},
     ],
-    ids=["gan", "relativistic", "gradient penalty", "lazy r1, unrolled"],
+    ids=lambda options: ", ".join(options) or "gan",
 )
 def test_a_real_games_jacobian_is_that_of_finite_differences(options):
+    """Whatever stands beside the objective: so ∇½‖v‖², a product with it, is exact too."""
     game = tiny(**options)
     x = torch.randn(6, 2, generator=torch.Generator().manual_seed(1), dtype=torch.float64)
     play = at_once(game, rows(x), Clock(seed=3, step=5))
