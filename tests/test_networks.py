@@ -140,6 +140,28 @@ def test_the_gradient_goes_to_the_largest_piece_and_can_be_differentiated_again(
     assert second.tolist() == [[0, 4500, 0, 0, 972, 0]]
 
 
+@pytest.mark.parametrize("dtype", [torch.float64, torch.float32, torch.bfloat16])
+def test_equal_pieces_share_the_gradient_as_in_the_reduction_of_torch(dtype):
+    """Integers from 0 to 2 in six pieces are equal often."""
+    x = torch.randint(3, (50, 6 * 7), generator=torch.Generator().manual_seed(0)).to(dtype).requires_grad_()
+    weights = torch.randn(50, 7, generator=torch.Generator().manual_seed(1)).to(dtype)
+    ours, theirs = (torch.autograd.grad(y, x, weights)[0] for y in (Maxout(6)(x), x.unflatten(1, (6, -1)).amax(1)))
+    assert torch.equal(ours, theirs) if dtype != torch.bfloat16 else torch.allclose(ours, theirs, rtol=2**-7)
+
+
+def test_the_gradients_of_maxout_are_derivatives_up_to_the_third():
+    x = torch.randn(3, 8, dtype=torch.float64, generator=torch.Generator().manual_seed(0)).requires_grad_()
+
+    def bent(x):
+        return Maxout(4)(x) ** 4
+
+    def slope(x):
+        return torch.autograd.grad(bent(x).sum(), x, create_graph=True)[0]
+
+    assert torch.autograd.gradcheck(bent, x) and torch.autograd.gradgradcheck(bent, x)
+    assert torch.autograd.gradgradcheck(slope, x)
+
+
 def test_r1_of_a_maxout_critic_by_hand():
     """D(x) = v max(w₁x, w₂x): at x = 1, w = (2, −3), v = 5 the slope is 10 and γ/2·100 is 50; its derivatives are
     v²w₁ = 50 for w₁, none for w₂, vw₁² = 20 for v."""
