@@ -120,7 +120,7 @@ def _curve(points: list[list[float]]) -> str:
 
 def main() -> None:
     given = arguments(__doc__).parse_args()
-    rows = [*named(), *slow(), *every()]
+    rows = sorted([*named(), *slow(), *every()], key=lambda row: row.seed)  # the first seed of all, then the second
     todo, table = chosen(rows, given.only), Table("objectives", rows, judge)
     if given.plan:
         return plan(todo)

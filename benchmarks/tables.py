@@ -82,7 +82,7 @@ class Table:
 
     def _finish(self, row: Row, out: Path, jobs: int) -> None:
         began = time.monotonic()
-        environment = os.environ | {"OMP_NUM_THREADS": str(max((os.cpu_count() or 1) // jobs, 1))}
+        environment = {"OMP_NUM_THREADS": str(max((os.cpu_count() or 1) // jobs, 1))} | os.environ
         command = [sys.executable, "-m", "simulacra", *row.words, "--out", str(out), "--quiet"]
         done = subprocess.run(command, env=environment, capture_output=True, text=True)
         words = " ".join(["simulacra", *row.words]).replace(f"{out.parent}/", f"runs/{self.name}/")
