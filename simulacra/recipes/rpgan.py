@@ -37,8 +37,9 @@ class RpGANOptions(TwoPlayerOptions):
 )
 def rpgan(spec: Spec, size: int, options: RpGANOptions) -> Plan:
     """Relativistic pairs with penalties on the gradients at real and at generated rows: the paper's objective and its
-    Adam without momentum, on DCGAN's networks without batch norm in the discriminator, or for points on PacGAN's. That
-    the penalties are paid every eighth step, and fade as the learning rates fall, is ours.
+    Adam without momentum, on DCGAN's networks without batch norm in the discriminator, or for points on PacGAN's
+    without batch norm in either. That the penalties are paid every eighth step, and fade as the learning rates fall, is
+    ours. For points --fade 1e-6 lets them fall through all scales that the data may have.
 
     command   simulacra train rpgan --data mnist; for a folder of yours --data folder:PATH --size 64
     budget    14 passes over the data, 4 000 to 20 000 steps
@@ -52,8 +53,9 @@ def rpgan(spec: Spec, size: int, options: RpGANOptions) -> Plan:
 
 
 def _perceptrons(options: RpGANOptions) -> tuple[GANConfig, DiscriminatorConfig]:
-    """PacGAN's for points (Lin et al. 2018): 4 layers with batch norm against 3 of half the units, maxout of 5."""
-    generator = options.part(GANConfig, network="mlp", depth=4, norm="batch", activation="relu")
+    """PacGAN's for points (Lin et al. 2018): 4 layers against 3 of half the units, maxout of 5. Theirs have batch norm
+    in the generator, whose noise costs quality and modes (docs/results.md)."""
+    generator = options.part(GANConfig, network="mlp", depth=4, norm="none", activation="relu")
     width = max((options.width or 400) // 2, 1)
     return generator, options.part(DiscriminatorConfig, network="mlp", depth=3, width=width, maxout=5)
 

@@ -89,7 +89,7 @@ CASES = [
     recipe("dcgan", width="4", latent="5", generator_network="mlp", per_sample=False),
     recipe("dcgan", width="4", latent="5", objective="hinge", spectral="true", orthogonal="1e-4", per_sample=False),
     recipe("sngan", width="4", latent="5", per_sample=False),
-    recipe("rpgan", "ring", width="16", batch="20", per_sample=False),
+    recipe("rpgan", "ring", width="16", batch="20"),
     recipe("rpgan", width="4", latent="5", fade="0.1", r1_every="3", per_sample=False),
     recipe("cgan", width="4", latent="5", per_sample=False),
     recipe("cgan", "ring", width="16", latent="3", gradient_penalty="10", r1="1", r1_every="3"),
