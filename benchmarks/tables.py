@@ -87,7 +87,7 @@ class Table:
         done = subprocess.run(command, env=environment, capture_output=True, text=True)
         words = " ".join(["simulacra", *row.words]).replace(f"{out.parent}/", f"runs/{self.name}/")
         found = {"command": words, "seconds": round(time.monotonic() - began)}
-        found |= {"jobs": jobs, "version": simulacra.__version__, "torch": torch.__version__}
+        found |= {"jobs": jobs, "version": simulacra.__version__, "torch": torch.__version__} | _machine(out)
         if "training diverges" in done.stderr:
             found["failed"] = done.stderr.strip().splitlines()[-1]
         elif done.returncode:
@@ -99,6 +99,13 @@ class Table:
             self.path.parent.mkdir(exist_ok=True)
             self.path.write_text(json.dumps(self.done() | {row.key: found}, indent=1) + "\n")
         print(f"{row.key}: {found['seconds']} s", flush=True)
+
+
+def _machine(run: Path) -> dict[str, Any]:
+    """What the run says of the machine it was trained on."""
+    path = run / "environment.json"
+    known = json.loads(path.read_text()) if path.exists() else {}
+    return {name: known[name] for name in ("processor", "device", "threads") if name in known}
 
 
 def write(name: str, text: str) -> None:
