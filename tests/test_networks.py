@@ -158,7 +158,8 @@ def test_the_gradients_of_maxout_are_derivatives_up_to_the_third():
     def slope(x):
         return torch.autograd.grad(bent(x).sum(), x, create_graph=True)[0]
 
-    assert torch.autograd.gradcheck(bent, x) and torch.autograd.gradgradcheck(bent, x)
+    assert torch.autograd.gradcheck(bent, x)
+    assert torch.autograd.gradgradcheck(bent, x)
     assert torch.autograd.gradgradcheck(slope, x)
 
 
