@@ -87,8 +87,8 @@ class Autoregressive(Model):
 
 
 def continued(conditionals: Conditionals, uniform: Tensor, given: Tensor) -> Tensor:
-    """Bits `[N, D]`: the first are `given` `[N, K]`, each later one is 1 where its `uniform` number `[N, D]` is below its
-    probability given all before it."""
+    """Bits `[N, D]`: the first are `given` `[N, K]`, each later one is 1 where its `uniform` number `[N, D]` is below
+    its probability given all before it."""
     bits, bit, known = torch.empty_like(uniform), None, given.shape[1]
     for i in range(uniform.shape[1]):
         logit = conditionals.send(bit)

@@ -16,7 +16,7 @@ class PixelCNNConfig(Config):
 
     width: int = Field(32, ge=1, description="channels of each stack")
     depth: int = Field(8, ge=0, le=100, description="gated layers after the first")
-    first: int = Field(3, ge=0, description="rows, and pixels to either side, that the first layer sees further (3: 7x7)")
+    first: int = Field(3, ge=0, description="rows and pixels beyond its own that the first layer sees (3: 7x7)")
     reach: int = Field(1, ge=1, description="the same of the other layers (1: 3x3)")
     head: int = Field(64, ge=1, description="channels of the last hidden layer")
 

@@ -32,8 +32,9 @@ class RealNVPConfig(Config):
 class RealNVP(Model):
     """A bijection f of data onto codes z ~ N(0, I): log p(x) = log N(f(x); 0, I) + log |det ∂f/∂x| (eq. 3).
 
-    Of images, x are brightnesses in [0, 256): the 256 levels with uniform noise on [0, 1) added, whose density is at most
-    the probability of the image, on average over the noise (Theis, van den Oord & Bethge 2016, §3.1).
+    Of images, x are brightnesses in [0, 256): the 256 levels with uniform noise on [0, 1) added, whose log-density is
+    at most log P of the image, on average over the noise (Theis, van den Oord & Bethge 2016, §3.1). So −log p / (D log
+    2) are the bits per dimension that papers report.
     """
 
     name, Config = "realnvp", RealNVPConfig
@@ -108,9 +109,7 @@ class RealNVP(Model):
     def truncated(self, n: int, threshold: float, *, seed: int = 0, start: int = 0) -> Tensor:
         """Like `sample`, of z whose every number is within ±`threshold`. Raises UserError where that is not above
         zero."""
-        return self.decode(
-            randomness.sample_normal(n, self.spec.numel, seed=seed, start=start, truncation=threshold)
-        )
+        return self.decode(randomness.sample_normal(n, self.spec.numel, seed=seed, start=start, truncation=threshold))
 
     def _checked(self, x: Tensor) -> Tensor:
         return (require_brightness(x) if self._images else x).to(self.device)

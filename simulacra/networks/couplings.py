@@ -6,7 +6,7 @@ Each maps x `[N, ...]` to y and log |det ∂y/∂x| `[N]` in nats, and back by `
 
 from abc import ABC, abstractmethod
 from collections.abc import Callable, Iterable
-from math import prod
+from math import log, prod
 
 import torch
 from torch import Tensor, nn
@@ -31,8 +31,8 @@ class Invertible(nn.Module, ABC):
 class AffineCoupling(Invertible):
     """y = b ⊙ x + (1 − b) ⊙ (x ⊙ exp(s(b ⊙ x)) + t(b ⊙ x)) (eq. 9), b a mask of zeros and ones `[...]`.
 
-    `network` gives both s and t `[N, 2C, ...]`; s is a tanh with a learned factor (§4.1). It begins as the identity where
-    the network begins at zero.
+    `network` gives both s and t `[N, 2C, ...]`; s is a tanh with a learned factor (§4.1). It begins as the identity
+    where the network begins at zero.
     """
 
     mask: Tensor
@@ -86,8 +86,8 @@ class Chain(Invertible):
 class Scales(Invertible):
     """Images `[N, C, H, W]` to vectors `[N, C·H·W]`, on several scales (§3.6).
 
-    Couplings with checkerboards; then each 2 × 2 pixels become four channels, couplings that mask channels follow, half of
-    the channels go into the vector as they are (eq. 14), and the other half on to the next scale. The last scale has
+    Couplings with checkerboards; then each 2 × 2 pixels become four channels, couplings that mask channels follow, half
+    of the channels go into the vector as they are (eq. 14), and the other half on to the next scale. The last scale has
     checkerboards alone, one more. `network(C)` makes what a coupling of C channels asks.
     """
 
@@ -153,8 +153,8 @@ def channel_halves(channels: int) -> Tensor:
 
 
 class CouplingNetwork(nn.Module):
-    """Residual blocks of 3 × 3 convolutions, `[N, C, H, W]` to s and t `[N, 2C, H, W]`, zero at first (§3.7, without its
-    normalisations)."""
+    """Residual blocks of 3 × 3 convolutions, `[N, C, H, W]` to s and t `[N, 2C, H, W]`, zero at first (§4.1, without
+    its normalisations)."""
 
     def __init__(self, channels: int, width: int, blocks: int) -> None:
         super().__init__()
@@ -195,8 +195,9 @@ class LogitOfLevels(Invertible):
     def forward(self, x: Tensor) -> tuple[Tensor, Tensor]:
         """Real values in the shape of x, and the determinant."""
         with full_precision(x.device):
-            p = self.alpha + (1.0 - 2.0 * self.alpha) / 256.0 * x
-            slope = torch.log(torch.tensor((1.0 - 2.0 * self.alpha) / 256.0)) - p.log() - (1.0 - p).log()
+            scale = (1.0 - 2.0 * self.alpha) / 256.0
+            p = self.alpha + scale * x
+            slope = log(scale) - p.log() - (1.0 - p).log()
             return p.logit(), slope.flatten(1).sum(1)
 
     def inverse(self, y: Tensor) -> Tensor:

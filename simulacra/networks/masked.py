@@ -2,7 +2,6 @@
 
 from collections.abc import Generator, Sequence
 
-import torch
 from torch import Tensor, nn
 from torch.nn.functional import linear, relu
 
