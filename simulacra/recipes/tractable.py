@@ -1,5 +1,7 @@
 """Tractable densities: models that say log p(x) exactly."""
 
+from typing import Literal
+
 from pydantic import Field
 
 from simulacra.config import Config
@@ -34,6 +36,10 @@ class FVBNOptions(FVBNConfig, LikelihoodOptions):
 
 class NADEOptions(NADEConfig, LikelihoodOptions):
     """Options of the recipe `nade`."""
+
+    activation: Literal["sigmoid", "relu"] = Field(
+        "relu", description="of the hidden units; the paper's is sigmoid, which begins more slowly"
+    )
 
 
 class MADEOptions(MADEConfig, LikelihoodOptions):

@@ -68,7 +68,7 @@ CASES = [
     recipe("vae", network="conv", width="4", likelihood="gaussian", samples="2"),
     recipe("fvbn"),
     recipe("nade", width="5"),
-    recipe("nade", width="5", activation="relu"),
+    recipe("nade", width="5", activation="sigmoid"),
     recipe("made", width="70", depth="1"),
     recipe("made", width="70", orders="3", direct="false"),
     recipe("pixelcnn", width="3", depth="1", head="4"),
