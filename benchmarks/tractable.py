@@ -87,7 +87,9 @@ def picture(folder: Path) -> None:
     }
     if not models:
         return
-    given = to_unit(torch.as_tensor(open_data("mnist", split="test").data[:SHOWN]))
+    images = open_data("mnist", split="test").data
+    assert isinstance(images, Tensor)
+    given = to_unit(images[:SHOWN])
     panels = [(f"{name}: samples", model.sample(SHOWN)) for name, model in models.items()]
     panels += [
         (f"{name}: completions", model.complete(given, given[0].numel() // 2))
