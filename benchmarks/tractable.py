@@ -101,7 +101,7 @@ def picture(folder: Path) -> None:
 
 def draw(panels: list[tuple[str, Tensor]]) -> None:
     """A titled row of images for each panel."""
-    figure, axes = plt.subplots(len(panels), 1, figsize=(6, 0.78 * len(panels)), squeeze=False)
+    figure, axes = plt.subplots(len(panels), 1, figsize=(6, 0.56 * len(panels) + 0.1), squeeze=False)
     for place, (title, x) in zip(axes[:, 0], panels):
         place.imshow(torch.cat([*x[:, 0].cpu()], 1), cmap="gray", vmin=-1, vmax=1)
         place.set(xticks=[], yticks=[])
