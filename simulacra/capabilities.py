@@ -94,6 +94,16 @@ class HasLogWeights(Protocol):
 
 
 @runtime_checkable
+class Completes(Protocol):
+    """Goes on where data stops."""
+
+    def complete(self, x: Tensor, known: int, *, seed: int = 0, start: int = 0) -> Tensor:
+        """Data `[N, ...]` whose first `known` numbers are those of rows start … start+N−1, as the model sees them, and
+        whose others are drawn given those; noise is a function of (seed, row)."""
+        ...
+
+
+@runtime_checkable
 class HasClasses(Protocol):
     """Draws samples of classes that it is told, numbered as the data's."""
 
@@ -142,6 +152,7 @@ CAPABILITIES: dict[str, type] = {
     "prior": HasPrior,
     "truncated": Truncates,
     "log_weights": HasLogWeights,
+    "complete": Completes,
     "labels": HasClasses,
     "classify": Classifies,
     "pairs": Pairs,

@@ -4,7 +4,7 @@ import torch
 from torch import Tensor
 
 from simulacra import images
-from simulacra.capabilities import Pairs, Reconstructs, Samples
+from simulacra.capabilities import Completes, Pairs, Reconstructs, Samples
 from simulacra.data import Feed, Source
 from simulacra.models.base import Model
 from simulacra.runfolder import RunFolder
@@ -14,7 +14,7 @@ ROWS, COLUMNS = 4, 8  # of reconstructions
 
 def write(model: Model, source: Source, folder: RunFolder, step: int, seed: int) -> None:
     """Write what `model` can show: samples and pairs of the same latents, and the same images above their
-    reconstructions."""
+    reconstructions and above what their first halves are completed to."""
     if not images.drawable(model.spec):
         return
     if isinstance(model, Samples):
@@ -23,6 +23,8 @@ def write(model: Model, source: Source, folder: RunFolder, step: int, seed: int)
         images.write_grid(_pairs(model, seed), folder.preview(step, "pairs"), COLUMNS)
     if isinstance(model, Reconstructs) and model.spec.kind == "image":
         images.write_grid(_reconstructions(model, source), folder.preview(step, "reconstructions"), COLUMNS)
+    if isinstance(model, Completes) and model.spec.kind == "image":
+        images.write_grid(_completions(model, source, seed), folder.preview(step, "completions"), COLUMNS)
 
 
 def _pairs(model: Pairs, seed: int) -> Tensor:
@@ -32,6 +34,20 @@ def _pairs(model: Pairs, seed: int) -> Tensor:
 
 def _reconstructions(model: Reconstructs, source: Source) -> Tensor:
     """Rows of images drawn from all of the data, each followed by the row of their reconstructions."""
-    x = Feed(source, seed=0, batch=min(ROWS * COLUMNS, len(source))).at(0).x
-    pairs = zip(x.split(COLUMNS), model.reconstruct(x).cpu().split(COLUMNS))
+    x = _drawn(source)
+    return _in_turn(x, model.reconstruct(x))
+
+
+def _completions(model: Completes, source: Source, seed: int) -> Tensor:
+    """The same, each followed by the row of images that begin with its first half."""
+    x = _drawn(source)
+    return _in_turn(x, model.complete(x, x[0].numel() // 2, seed=seed))
+
+
+def _drawn(source: Source) -> Tensor:
+    return Feed(source, seed=0, batch=min(ROWS * COLUMNS, len(source))).at(0).x
+
+
+def _in_turn(x: Tensor, made: Tensor) -> Tensor:
+    pairs = zip(x.split(COLUMNS), made.cpu().split(COLUMNS))
     return torch.cat([rows for pair in pairs for rows in pair])

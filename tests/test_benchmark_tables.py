@@ -5,7 +5,7 @@ import json
 import pytest
 import torch
 
-from benchmarks import cogan, conditional, few_images, few_labels, infogan, modes, stacked, tables
+from benchmarks import cogan, conditional, few_images, few_labels, infogan, modes, stacked, tables, tractable
 from simulacra.capabilities import HasClasses
 from simulacra.data.spec import Spec
 from simulacra.metrics.catalogue import kinds_of_scores, measures
@@ -14,7 +14,7 @@ from simulacra.protocol import Protocol
 from simulacra.recipes import find
 from simulacra.settings import RunOptions
 
-MODULES = (conditional, infogan, few_labels, few_images, modes, stacked)
+MODULES = (conditional, infogan, few_labels, few_images, modes, stacked, tractable)
 DIGITS = tuple("0123456789")
 SPECS = {
     "mnist": Spec(kind="image", shape=(1, 28, 28), classes=DIGITS),
@@ -224,3 +224,19 @@ def test_conduct_trains_what_is_missing_between_preparing_and_finishing(tmp_path
     monkeypatch.setattr("sys.argv", ["t", "--out", str(tmp_path), "--show"])
     tables.conduct("A table.", lambda out: table, lambda done: " ".join(done), seen.append, seen.append)
     assert seen == [("t", "a-0")]
+
+
+def test_budgets_of_tractable_densities_are_their_recipes():
+    for row in tractable.rows():
+        assert built(row).steps == row.steps
+        assert built(row).batch == tractable.BATCHES[row.recipe]
+        assert tractable.watch(row.steps)["evaluate"] == "log_prob"
+
+
+def test_a_line_of_tractable_densities_says_its_bar_and_its_curve():
+    score = {"nats": 86.123, "error": 0.234, "bits_per_dimension": 0.1585, "kind": "exact", "parameters": 785_000}
+    done = {"nade": RAN | score | {"sampling": 1.04, "curve": [(10, 99.04), (20, 86.12)]}, "made": {"failed": "NaN"}}
+    (line,) = tractable.lines(done)
+    assert len(line) == len(tractable.HEAD)
+    assert line[:6] == ["nade", "86.12 ± 0.23", "≤ 88.5", 85.65, "0.159", "exact"]
+    assert line[-2:] == ["99.0 86.1", "`simulacra train`"]

@@ -66,6 +66,14 @@ CASES = [
     Case(name="growing", data="digits", build=toys.growing),
     recipe("vae", width="16", latent="3"),
     recipe("vae", network="conv", width="4", likelihood="gaussian", samples="2"),
+    recipe("fvbn"),
+    recipe("nade", width="5"),
+    recipe("nade", width="5", activation="sigmoid"),
+    recipe("made", width="70", depth="1"),
+    recipe("made", width="70", orders="3", direct="false"),
+    recipe("pixelcnn", width="3", depth="1", head="4"),
+    recipe("realnvp", width="4", depth="1", couplings="2", scales="2"),
+    recipe("realnvp", "ring", width="8", couplings="2"),
     recipe("gan", "ring", width="16", latent="3", r1="1.0", r1_every="3"),
     recipe(
         "gan", "ring", width="16", latent="3", objective="wasserstein", gradient_penalty="10", discriminator_steps="2"
