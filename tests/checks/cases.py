@@ -66,6 +66,9 @@ CASES = [
     Case(name="growing", data="digits", build=toys.growing),
     recipe("vae", width="16", latent="3"),
     recipe("vae", network="conv", width="4", likelihood="gaussian", samples="2"),
+    recipe("rbm", hidden="6", batch="16", k="2"),
+    recipe("rbm", hidden="6", persistent="false", average="0.9", bits="threshold", decay="0"),
+    recipe("rbm", "ring", hidden="5", batch="16", lr="0.1"),
     recipe("gan", "ring", width="16", latent="3", r1="1.0", r1_every="3"),
     recipe(
         "gan", "ring", width="16", latent="3", objective="wasserstein", gradient_penalty="10", discriminator_steps="2"

@@ -1,0 +1,100 @@
+"""What models of an energy share: log p(x) is known up to log Z, which is enumerated where it can be, else estimated."""
+
+import hashlib
+from abc import abstractmethod
+from collections.abc import Sequence
+from typing import ClassVar, Literal
+
+import torch
+from torch import Tensor
+
+from simulacra.capabilities import LogProb
+from simulacra.config import Config
+from simulacra.data.spec import Spec
+from simulacra.metrics.ais import (
+    GaussianRBMPath,
+    LogZ,
+    RBMPath,
+    annealed,
+    exact_gaussian_log_z,
+    exact_log_z,
+    known,
+    paper_betas,
+)
+from simulacra.models.base import Model
+from simulacra.networks.boltzmann import AnyMachine, Machine
+
+ENUMERATED = 15  # units of the smaller layer, up to which log Z is summed: 32 768 terms
+CHAINS = 100
+
+
+class EnergyModel(Model):
+    """A model with the partition function of one machine.
+
+    Attributes:
+        tight: whether `unnormalised` is log p(x) + log Z itself, or a lower bound on it.
+    """
+
+    tight: ClassVar[bool]
+
+    def __init__(self, config: Config, spec: Spec) -> None:
+        super().__init__(config, spec)
+        self._kept: tuple[tuple[str, int], LogZ] | None = None
+
+    @property
+    @abstractmethod
+    def annealed_machine(self) -> AnyMachine:
+        """The machine whose log Z it is."""
+
+    @property
+    @abstractmethod
+    def base_rates(self) -> Tensor:
+        """b_A `[V]`: visible biases of the machine without weights that annealing starts from."""
+
+    @abstractmethod
+    def unnormalised(self, x: Tensor, *, seed: int = 0, start: int = 0) -> Tensor:
+        """log p(x) + log Z of data rows start … start+N−1, or a lower bound on it, in nats `[N]`."""
+
+    def partition(
+        self, *, chains: int = CHAINS, betas: Sequence[float] | None = None, seed: int = 0, exact: bool = True
+    ) -> LogZ:
+        """log Z: exact where the machine's smaller layer has at most 15 units and `exact` is left on, else by
+        annealed importance sampling from the base rates along `betas` (by default the 14 500 steps of Salakhutdinov &
+        Murray 2008), which takes minutes for hundreds of units. Raises UserError for betas that do not ascend."""
+        machine = self.annealed_machine
+        if exact and _fewest(machine) <= ENUMERATED:
+            return known(_summed(machine))
+        path = RBMPath if isinstance(machine, Machine) else GaussianRBMPath
+        return annealed(path(*machine, self.base_rates), paper_betas() if betas is None else betas, chains, seed)
+
+    def log_prob(self, x: Tensor, *, seed: int = 0, start: int = 0) -> LogProb:
+        """log p(x) of data rows start … start+N−1, in nats (of real values: a density). `exact` (or a `bound`) where
+        log Z is enumerated; otherwise an `estimate`, whose log Z is annealed with 100 chains, which are a function of
+        `seed`, and kept until the weights change; `partition` tells its error."""
+        log_z = self._partition_once(seed)
+        sure = log_z.standard_error == 0.0
+        kind: Literal["exact", "bound", "estimate"] = ("exact" if self.tight else "bound") if sure else "estimate"
+        return LogProb(self.unnormalised(x, seed=seed, start=start) - log_z.value, kind)
+
+    def _partition_once(self, seed: int) -> LogZ:
+        key = _digest([*self.annealed_machine, self.base_rates]), seed
+        if self._kept is None or self._kept[0] != key:
+            self._kept = key, self.partition(seed=seed)
+        return self._kept[1]
+
+
+def _fewest(machine: AnyMachine) -> int:
+    """Units of the layer that is enumerated: real ones cannot be."""
+    return min(machine.weight.shape) if isinstance(machine, Machine) else len(machine.hidden)
+
+
+def _summed(machine: AnyMachine) -> float:
+    return exact_log_z(*machine) if isinstance(machine, Machine) else exact_gaussian_log_z(*machine)
+
+
+def _digest(tensors: Sequence[Tensor]) -> str:
+    """Equal values, equal words."""
+    sha = hashlib.sha256()
+    for tensor in tensors:
+        sha.update(tensor.detach().to("cpu", torch.float64).contiguous().numpy().data)
+    return sha.hexdigest()
