@@ -77,11 +77,11 @@ def sample_normal(
 
 
 class Draws:
-    """Noise of samples start … start+n−1 of the stream `seed`, each call the next draw of it, from draw `first` on:
+    """Noise of samples start … start+n−1 of the stream `seed`, each call the next draw of it:
     float32 `[n, *shape]` on `device`. It is asked as a cost asks its `At`, so that a chain reads the same in both."""
 
-    def __init__(self, n: int, *, seed: int, start: int = 0, first: int = 0, device: torch.device | str = "cpu") -> None:
-        self.n, self.seed, self.start, self.draw, self.device = n, seed, start, first, device
+    def __init__(self, n: int, *, seed: int, start: int = 0, device: torch.device | None = None) -> None:
+        self.n, self.seed, self.start, self.device, self.draw = n, seed, start, device, 0
 
     def normal(self, *shape: int) -> Tensor:
         """Standard normal noise `[n, *shape]`."""

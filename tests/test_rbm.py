@@ -74,7 +74,9 @@ def same_law(found: Tensor, law: Tensor, n: int) -> bool:
 def test_energy_free_energy_and_conditionals_by_hand() -> None:
     """W = (2, 3; −1, 0), b = (1, −2), a = (½, −½); v = (1, 1), h = (1, 0): E = −1·(2 − 1) − (1 − 2) − ½ = −½."""
     two = torch.float64
-    m = Machine(torch.tensor([[2, 3], [-1, 0]], dtype=two), torch.tensor([1, -2.0], dtype=two), torch.tensor([0.5, -0.5]))
+    m = Machine(
+        torch.tensor([[2, 3], [-1, 0]], dtype=two), torch.tensor([1, -2.0], dtype=two), torch.tensor([0.5, -0.5])
+    )
     m = m._replace(hidden=m.hidden.double())
     v, h = torch.ones(1, 2, dtype=two), torch.tensor([[1.0, 0.0]], dtype=two)
     assert m.energy(v, h).item() == pytest.approx(-0.5)
@@ -122,8 +124,8 @@ def exact_gradient(m: Machine, data: Tensor) -> tuple[Tensor, ...]:
 
 def contrastive_gradient(m: Machine, data: Tensor, k: int, hidden: Tensor | None = None) -> tuple[Tensor, ...]:
     m = Machine(*(part.clone().requires_grad_() for part in m))
-    cost, _ = contrast(m, data, Draws(len(data), seed=3), k, hidden)
-    return torch.autograd.grad(cost.mean(), m)
+    found = contrast(m, data, Draws(len(data), seed=3), k, hidden)
+    return torch.autograd.grad(found.divergence.mean(), m)
 
 
 def apart(a: tuple[Tensor, ...], b: tuple[Tensor, ...]) -> float:

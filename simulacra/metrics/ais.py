@@ -276,9 +276,7 @@ def exact_gaussian_log_z(weights: Tensor, visible_bias: Tensor, hidden_bias: Ten
 def known(log_z: float) -> LogZ:
     """A log Z that is no estimate."""
     nothing = torch.zeros(0, dtype=torch.float64)
-    return LogZ(
-        value=log_z, standard_error=0.0, low=log_z, high=log_z, effective_chains=inf, log_weights=nothing
-    )
+    return LogZ(value=log_z, standard_error=0.0, low=log_z, high=log_z, effective_chains=inf, log_weights=nothing)
 
 
 def _configurations(units: int, device: torch.device) -> Iterator[Tensor]:

@@ -1,9 +1,10 @@
-"""What models of an energy share: log p(x) is known up to log Z, which is enumerated where it can be, else estimated."""
+"""What models of an energy share: log p(x) is known up to log Z, which is enumerated where it can be, else estimated;
+bits of pixels; chains whose noise is a function of keys."""
 
 import hashlib
 from abc import abstractmethod
 from collections.abc import Sequence
-from typing import ClassVar, Literal
+from typing import ClassVar, Literal, TypeVar
 
 import torch
 from torch import Tensor
@@ -22,8 +23,15 @@ from simulacra.metrics.ais import (
     paper_betas,
 )
 from simulacra.models.base import Model
-from simulacra.networks.boltzmann import AnyMachine, Machine
+from simulacra.models.bits import binarised
+from simulacra.networks.boltzmann import AnyMachine, GaussianMachine, Machine, Noise
+from simulacra.randomness import Draws
 
+Rule = Literal["drawn", "threshold"]
+"""How a pixel becomes a bit: drawn with its brightness as probability, or whether it is above half."""
+M = TypeVar("M", Machine, GaussianMachine)
+AT_A_TIME = 1000  # chains
+SMOOTHING = 0.01  # of the rates of ones that visible biases start from
 ENUMERATED = 15  # units of the smaller layer, up to which log Z is summed: 32 768 terms
 CHAINS = 100
 
@@ -71,16 +79,52 @@ class EnergyModel(Model):
         """log p(x) of data rows start … start+N−1, in nats (of real values: a density). `exact` (or a `bound`) where
         log Z is enumerated; otherwise an `estimate`, whose log Z is annealed with 100 chains, which are a function of
         `seed`, and kept until the weights change; `partition` tells its error."""
-        log_z = self._partition_once(seed)
+        log_z = self.partition_once(seed)
         sure = log_z.standard_error == 0.0
         kind: Literal["exact", "bound", "estimate"] = ("exact" if self.tight else "bound") if sure else "estimate"
         return LogProb(self.unnormalised(x, seed=seed, start=start) - log_z.value, kind)
 
-    def _partition_once(self, seed: int) -> LogZ:
+    def partition_once(self, seed: int) -> LogZ:
+        """`partition` by its defaults, kept until the weights or the seed change."""
         key = _digest([*self.annealed_machine, self.base_rates]), seed
         if self._kept is None or self._kept[0] != key:
             self._kept = key, self.partition(seed=seed)
         return self._kept[1]
+
+
+def observed(x: Tensor, rule: Rule, noise: Noise) -> Tensor:
+    """Bits `[N, V]` of images `[N, ...]` in [−1, 1]."""
+    x = x.flatten(1)
+    return (x > 0).to(x.dtype) if rule == "threshold" else binarised(x, noise.uniform(x.shape[1]))
+
+
+def brightness(x: Tensor, rule: Rule) -> Tensor:
+    """The expected bits `[N, V]` of images `[N, ...]`."""
+    x = x.flatten(1)
+    return (x > 0).to(x.dtype) if rule == "threshold" else 0.5 * (x + 1.0)
+
+
+def shrinking(decay: float, *weights: Tensor) -> dict[str, Tensor]:
+    """The term ½ `decay` ‖W‖² of all `weights`, where there is one."""
+    squares = [torch.dot(w.flatten(), w.flatten()) for w in weights]
+    return {"decay": 0.5 * decay * torch.stack(squares).sum()} if decay else {}
+
+
+def filters_of(weight: Tensor, shape: tuple[int, ...]) -> Tensor:
+    """The weights `[V, H]` of every unit as images `[H, *shape]`, each divided by its largest one."""
+    w = weight.detach().T
+    return (w / w.abs().amax(1, keepdim=True).clamp(min=1e-12)).unflatten(1, shape)
+
+
+def doubled(machine: M) -> M:
+    """The machine in float64: a chain's bits then do not depend on the rows beside them."""
+    return type(machine)(*(part.double() for part in machine))
+
+
+def parts(n: int, seed: int, start: int, device: torch.device) -> list[Draws]:
+    """Noise of samples start … start+n−1, 1000 of them at a time."""
+    firsts = range(0, n, AT_A_TIME)
+    return [Draws(min(AT_A_TIME, n - k), seed=seed, start=start + k, device=device) for k in firsts]
 
 
 def _fewest(machine: AnyMachine) -> int:

@@ -16,8 +16,19 @@ from simulacra.errors import UserError
 from simulacra.game import At, Rows, Terms
 from simulacra.metrics.ais import base_rate
 from simulacra.models.base import in_batches
-from simulacra.models.bits import binarised, require_brightness
-from simulacra.models.energy import EnergyModel
+from simulacra.models.bits import require_brightness
+from simulacra.models.energy import (
+    AT_A_TIME,
+    SMOOTHING,
+    EnergyModel,
+    Rule,
+    brightness,
+    doubled,
+    filters_of,
+    observed,
+    parts,
+    shrinking,
+)
 from simulacra.networks.boltzmann import (
     AnyMachine,
     GaussianMachine,
@@ -31,9 +42,7 @@ from simulacra.networks.boltzmann import (
 from simulacra.precision import full_precision
 from simulacra.randomness import Draws
 
-AT_A_TIME = 1000  # chains
 SMALLEST = 0.1  # deviation of a Gaussian unit, in units of the largest one
-SMOOTHING = 0.01  # of the rates of ones that the visible biases start from
 
 
 class RBMConfig(Config):
@@ -41,7 +50,7 @@ class RBMConfig(Config):
 
     hidden: int = Field(500, ge=1, description="hidden units")
     visible: Literal["bernoulli", "gaussian"] = Field("bernoulli", description="visible units: bits, or real values")
-    bits: Literal["drawn", "threshold"] = Field(
+    bits: Rule = Field(
         "drawn", description="bits of a pixel: drawn with its brightness as probability, or whether it is above half"
     )
     sigma: float = Field(1.0, gt=0, description="deviation of a Gaussian visible unit, in units of the data's own")
@@ -68,8 +77,8 @@ class RBM(EnergyModel):
     @property
     def machine(self) -> AnyMachine:
         """Its parameters as a machine."""
-        parts = self.weight, self.visible_bias, self.hidden_bias
-        return Machine(*parts) if self.config.visible == "bernoulli" else GaussianMachine(*parts, self.sigma)
+        own = self.weight, self.visible_bias, self.hidden_bias
+        return Machine(*own) if self.config.visible == "bernoulli" else GaussianMachine(*own, self.sigma)
 
     @torch.no_grad()
     def prepare(self, x: Tensor) -> None:
@@ -94,24 +103,18 @@ class RBM(EnergyModel):
         with full_precision(batch.x.device):
             v = self.observed(batch.x, at)
             hidden = at.state("chain") if persistent else None
-            divergence, after = contrast(self.machine, v, at, k, hidden)
+            found = contrast(self.machine, v, at, k, hidden)
             if persistent:
-                at.write("chain", bits(after, at))
-            return {"divergence": divergence} | shrinking(self.weight, decay)
+                at.write("chain", bits(found.after, at))
+            return {"divergence": found.divergence} | shrinking(decay, self.weight)
 
     def observed(self, x: Tensor, noise: Noise) -> Tensor:
         """Visible units `[N, V]` of data `[N, ...]`."""
-        if self.config.visible == "gaussian":
-            return x.flatten(1)
-        if self.config.bits == "threshold":
-            return (x.flatten(1) > 0).to(x.dtype)
-        return binarised(x.flatten(1), noise.uniform(self.spec.numel))
+        return x.flatten(1) if self.config.visible == "gaussian" else observed(x, self.config.bits, noise)
 
     def brightness(self, x: Tensor) -> Tensor:
         """Expected visible units `[N, V]` of data `[N, ...]`."""
-        if self.config.visible == "gaussian":
-            return x.flatten(1)
-        return (x.flatten(1) > 0).to(x.dtype) if self.config.bits == "threshold" else 0.5 * (x.flatten(1) + 1.0)
+        return x.flatten(1) if self.config.visible == "gaussian" else brightness(x, self.config.bits)
 
     def shown(self, v: Tensor) -> Tensor:
         """Data `[N, ...]`, on the scale of the data spec, of visible units `[N, V]`."""
@@ -125,11 +128,11 @@ class RBM(EnergyModel):
         C, H, W]` in [−1, 1] or vectors; Gaussian ones are not bounded. A chain that is not run for long remembers
         where it started."""
         with evaluating(self):
-            parts = [self._sample(draws) for draws in _parts(n, seed, start, self.device)]
-            return torch.cat(parts) if parts else self.shown(self.base.expand(0, -1))
+            found = [self._sample(draws) for draws in parts(n, seed, start, self.device)]
+            return torch.cat([self.shown(self.base.expand(0, -1)), *found])
 
     def _sample(self, draws: Draws) -> Tensor:
-        machine = _double(self.machine)
+        machine = doubled(self.machine)
         nothing = machine.weight.new_zeros(draws.n, len(machine.hidden))
         first = machine._replace(visible=self.base.double()).visible_given(nothing, draws)
         h = hidden_given(machine, first, draws)
@@ -142,11 +145,11 @@ class RBM(EnergyModel):
             raise UserError(f"{steps} steps of Gibbs sampling: ask for at least 1")
         x = self._checked(x)
         with evaluating(self):
-            draws = _parts(len(x), seed, start, self.device)
+            draws = parts(len(x), seed, start, self.device)
             return torch.cat([self._gibbs(rows, steps, each) for rows, each in zip(x.split(AT_A_TIME), draws)])
 
     def _gibbs(self, x: Tensor, steps: int, draws: Draws) -> Tensor:
-        machine = _double(self.machine)
+        machine = doubled(self.machine)
         h = hidden_given(machine, self.observed(x, draws).double(), draws)
         return self.shown(machine.visible_given(sweep(machine, h, draws, steps - 1), draws))
 
@@ -187,23 +190,7 @@ class RBM(EnergyModel):
 
     def filters(self) -> Tensor:
         """The weights of every hidden unit `[H, C, H, W]`, each divided by its largest one."""
-        w = self.weight.detach().T
-        return (w / w.abs().amax(1, keepdim=True).clamp(min=1e-12)).unflatten(1, self.spec.image_shape)
+        return filters_of(self.weight, self.spec.image_shape)
 
     def _checked(self, x: Tensor) -> Tensor:
         return (require_brightness(x) if self.config.visible == "bernoulli" else x).to(self.device)
-
-
-def shrinking(weight: Tensor, decay: float) -> dict[str, Tensor]:
-    """The term ½ `decay` ‖W‖², where there is one."""
-    return {"decay": 0.5 * decay * torch.dot(weight.flatten(), weight.flatten())} if decay else {}
-
-
-def _double(machine: AnyMachine) -> AnyMachine:
-    return type(machine)(*(part.double() for part in machine))
-
-
-def _parts(n: int, seed: int, start: int, device: torch.device) -> list[Draws]:
-    """Noise for samples start … start+n−1, so many at a time."""
-    firsts = range(0, n, AT_A_TIME)
-    return [Draws(min(AT_A_TIME, n - k), seed=seed, start=start + k, device=device) for k in firsts]

@@ -115,13 +115,25 @@ def sweep(machine: AnyMachine, h: Tensor, noise: Noise, steps: int) -> Tensor:
     return h
 
 
-def contrast(
-    machine: AnyMachine, v: Tensor, noise: Noise, steps: int, hidden: Tensor | None = None
-) -> tuple[Tensor, Tensor]:
-    """F(v) − F(ṽ) `[N]`, whose gradient is that of contrastive divergence, ṽ being held fixed; and p(h|ṽ) `[N, H]`.
+class Contrast(NamedTuple):
+    """What contrastive divergence finds.
 
-    ṽ is what a Gibbs chain of `steps` steps arrives at from v (CD-k: Hinton 2002; its gradient is −⟨∂E⟩_data +
-    ⟨∂E⟩_chain, Hinton 2010, eq. 5, with hidden units summed out at both ends), or from `hidden`, where a chain that
+    Attributes:
+        divergence: F(v) − F(ṽ) `[N]`.
+        fantasy: ṽ `[N, V]`.
+        after: p(h|ṽ) `[N, H]`.
+    """
+
+    divergence: Tensor
+    fantasy: Tensor
+    after: Tensor
+
+
+def contrast(machine: AnyMachine, v: Tensor, noise: Noise, steps: int, hidden: Tensor | None = None) -> Contrast:
+    """F(v) − F(ṽ), whose gradient is that of contrastive divergence, ṽ being held fixed: −⟨∂E⟩_data + ⟨∂E⟩_chain
+    (Hinton 2010, eq. 5), with hidden units summed out at both ends.
+
+    ṽ is what a Gibbs chain of `steps` steps arrives at from v (CD-k: Hinton 2002), or from `hidden`, where a chain that
     goes on had left its hidden units (PCD: Tieleman 2008).
     """
     with torch.no_grad():
@@ -130,4 +142,4 @@ def contrast(
     both = torch.cat([v, fantasy])  # one product of matrices for both, and one for their gradient
     drive = machine.drive(both)
     data, chain = machine.free_energy(both, drive).chunk(2)
-    return data - chain, drive[len(v) :].detach().sigmoid()
+    return Contrast(data - chain, fantasy, drive[len(v) :].detach().sigmoid())
