@@ -155,7 +155,9 @@ def test_a_tied_layer_learns_as_a_machine_in_both_of_its_weights() -> None:
     machine = type(layer.tied)(*(part.detach().clone().requires_grad_() for part in layer.tied))
     noise = Noisy(64)
     noise.uniform(4)  # the bits of the data
-    cost = contrast(machine, 0.5 * (x.flatten(1) + 1), noise, 2).divergence.mean() + 0.05 * machine.weight.square().sum()
+    cost = (
+        contrast(machine, 0.5 * (x.flatten(1) + 1), noise, 2).divergence.mean() + 0.05 * machine.weight.square().sum()
+    )
     weight, visible, hidden = torch.autograd.grad(cost, [*machine])
     for found, expected in zip(gradients, (weight, weight, visible, hidden)):
         assert torch.allclose(found, expected, atol=1e-5)
@@ -260,7 +262,9 @@ def test_a_run_goes_on_bit_for_bit_in_every_stage(tmp_path: Path) -> None:
 
 
 def _tensors(run: Path, step: int) -> dict[str, Tensor]:
-    (place,) = (run / "checkpoints").glob(f"step-*{step}") if step > 9 else (run / "checkpoints").glob(f"step-*00{step}")
+    (place,) = (
+        (run / "checkpoints").glob(f"step-*{step}") if step > 9 else (run / "checkpoints").glob(f"step-*00{step}")
+    )
     return load_file(place / "tensors.safetensors")
 
 
