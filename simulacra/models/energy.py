@@ -4,7 +4,7 @@ bits of pixels; chains whose noise is a function of keys."""
 import hashlib
 from abc import abstractmethod
 from collections.abc import Sequence
-from typing import ClassVar, Literal, TypeVar
+from typing import Any, ClassVar, Literal
 
 import torch
 from torch import Tensor
@@ -15,6 +15,7 @@ from simulacra.data.spec import Spec
 from simulacra.metrics.ais import (
     GaussianRBMPath,
     LogZ,
+    Path,
     RBMPath,
     annealed,
     exact_gaussian_log_z,
@@ -29,7 +30,6 @@ from simulacra.randomness import Draws
 
 Rule = Literal["drawn", "threshold"]
 """How a pixel becomes a bit: drawn with its brightness as probability, or whether it is above half."""
-M = TypeVar("M", Machine, GaussianMachine)
 AT_A_TIME = 1000  # chains
 SMOOTHING = 0.01  # of the rates of ones that visible biases start from
 ENUMERATED = 15  # units of the smaller layer, up to which log Z is summed: 32 768 terms
@@ -72,8 +72,7 @@ class EnergyModel(Model):
         machine = self.annealed_machine
         if exact and _fewest(machine) <= ENUMERATED:
             return known(_summed(machine))
-        path = RBMPath if isinstance(machine, Machine) else GaussianRBMPath
-        return annealed(path(*machine, self.base_rates), paper_betas() if betas is None else betas, chains, seed)
+        return annealed(_path(machine, self.base_rates), paper_betas() if betas is None else betas, chains, seed)
 
     def log_prob(self, x: Tensor, *, seed: int = 0, start: int = 0) -> LogProb:
         """log p(x) of data rows start … start+N−1, in nats (of real values: a density). `exact` (or a `bound`) where
@@ -116,9 +115,10 @@ def filters_of(weight: Tensor, shape: tuple[int, ...]) -> Tensor:
     return (w / w.abs().amax(1, keepdim=True).clamp(min=1e-12)).unflatten(1, shape)
 
 
-def doubled(machine: M) -> M:
+def doubled(machine: AnyMachine) -> AnyMachine:
     """The machine in float64: a chain's bits then do not depend on the rows beside them."""
-    return type(machine)(*(part.double() for part in machine))
+    parts = (part.double() for part in machine)
+    return Machine(*parts) if isinstance(machine, Machine) else GaussianMachine(*parts)
 
 
 def parts(n: int, seed: int, start: int, device: torch.device) -> list[Draws]:
@@ -130,6 +130,12 @@ def parts(n: int, seed: int, start: int, device: torch.device) -> list[Draws]:
 def _fewest(machine: AnyMachine) -> int:
     """Units of the layer that is enumerated: real ones cannot be."""
     return min(machine.weight.shape) if isinstance(machine, Machine) else len(machine.hidden)
+
+
+def _path(machine: AnyMachine, base: Tensor) -> Path[Any]:
+    if isinstance(machine, Machine):
+        return RBMPath(*machine, base)
+    return GaussianRBMPath(*machine, base)
 
 
 def _summed(machine: AnyMachine) -> float:

@@ -71,6 +71,7 @@ CASES = [
     recipe("rbm", "ring", hidden="5", batch="16", lr="0.1"),
     recipe("dbn", hidden="7,6,5", batch="16"),
     recipe("dbn", hidden="6,5", persistent="false", fine_tuning="1", decay="0"),
+    recipe("dbm", hidden="5,4,3", batch="16"),
     recipe("gan", "ring", width="16", latent="3", r1="1.0", r1_every="3"),
     recipe(
         "gan", "ring", width="16", latent="3", objective="wasserstein", gradient_penalty="10", discriminator_steps="2"
