@@ -4,17 +4,18 @@ import torch
 from torch import Tensor
 
 from simulacra import images
-from simulacra.capabilities import Completes, Pairs, Reconstructs, Samples
+from simulacra.capabilities import Completes, HasFilters, Pairs, Reconstructs, Samples
 from simulacra.data import Feed, Source
 from simulacra.models.base import Model
 from simulacra.runfolder import RunFolder
 
 ROWS, COLUMNS = 4, 8  # of reconstructions
+FILTERS = 10  # rows and columns of them
 
 
 def write(model: Model, source: Source, folder: RunFolder, step: int, seed: int) -> None:
-    """Write what `model` can show: samples and pairs of the same latents, and the same images above their
-    reconstructions and above what their first halves are completed to."""
+    """Write what `model` can show: samples and pairs of the same latents, the same images above their reconstructions
+    and above what their first halves are completed to, and what its first units look for."""
     if not images.drawable(model.spec):
         return
     if isinstance(model, Samples):
@@ -25,6 +26,8 @@ def write(model: Model, source: Source, folder: RunFolder, step: int, seed: int)
         images.write_grid(_reconstructions(model, source), folder.preview(step, "reconstructions"), COLUMNS)
     if isinstance(model, Completes) and model.spec.kind == "image":
         images.write_grid(_completions(model, source, seed), folder.preview(step, "completions"), COLUMNS)
+    if isinstance(model, HasFilters) and model.spec.kind == "image":
+        images.write_grid(model.filters()[: FILTERS**2].cpu(), folder.preview(step, "filters"), FILTERS)
 
 
 def _pairs(model: Pairs, seed: int) -> Tensor:

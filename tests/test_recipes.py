@@ -18,8 +18,9 @@ from simulacra.models.base import Model
 from simulacra.recipes import Plan, Recipe, all_recipes, find
 
 SMALL = {"batch": "6", "width": "4", "latent": "3"}
-PRINTED = {"fvbn", "nade"}
+PRINTED = {"fvbn", "nade", "rbm", "dbn", "dbm"}
 """Systems whose papers are not on arXiv."""
+OWN = {"dbn": {"hidden": "5,4", "fine_tuning": "1"}, "dbm": {"hidden": "5,4,3"}}
 each = pytest.mark.parametrize("name", sorted(all_recipes()))
 
 
@@ -36,7 +37,9 @@ def built(name, source, **options):
     kind = find(name)
     small = {option: value for option, value in SMALL.items() if option in kind.options.model_fields}
     torch.manual_seed(0)
-    return kind.build(source.spec, len(source), kind.options().with_overrides({**small, **options}, name))
+    return kind.build(
+        source.spec, len(source), kind.options().with_overrides({**small, **OWN.get(name, {}), **options}, name)
+    )
 
 
 def played(plan, source, steps=2):
@@ -58,6 +61,8 @@ def data_of(name):
         return ["grammar"]
     if name in ("fvbn", "nade", "made", "pixelcnn"):
         return ["digits"] if name == "pixelcnn" else ["digits", "wide"]
+    if name in ("dbn", "dbm"):
+        return ["digits", "wide"]
     return ["digits", "wide"] if name in ("dcgan", "sngan", "cogan") else ["digits", "wide", "ring"]
 
 

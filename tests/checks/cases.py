@@ -74,6 +74,12 @@ CASES = [
     recipe("pixelcnn", width="3", depth="1", head="4"),
     recipe("realnvp", width="4", depth="1", couplings="2", scales="2"),
     recipe("realnvp", "ring", width="8", couplings="2"),
+    recipe("rbm", hidden="6", batch="16", k="2"),
+    recipe("rbm", hidden="6", persistent="false", average="0.9", bits="threshold", decay="0"),
+    recipe("rbm", "ring", hidden="5", batch="16", lr="0.1"),
+    recipe("dbn", hidden="7,6,5", batch="16"),
+    recipe("dbn", hidden="6,5", persistent="false", fine_tuning="1", decay="0"),
+    recipe("dbm", hidden="5,4,3", batch="16"),
     recipe("gan", "ring", width="16", latent="3", r1="1.0", r1_every="3"),
     recipe(
         "gan", "ring", width="16", latent="3", objective="wasserstein", gradient_penalty="10", discriminator_steps="2"
