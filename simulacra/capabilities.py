@@ -94,6 +94,16 @@ class HasLogWeights(Protocol):
 
 
 @runtime_checkable
+class Chains(Protocol):
+    """Draws samples by a Markov chain, which can be watched."""
+
+    def chain(self, n: int, steps: int, *, seed: int = 0, start: int = 0) -> Tensor:
+        """The first `steps` states of chains start … start+n−1 of the stream `seed`, on the scale of the data spec:
+        `[n, steps, ...]`."""
+        ...
+
+
+@runtime_checkable
 class HasClasses(Protocol):
     """Draws samples of classes that it is told, numbered as the data's."""
 
@@ -142,6 +152,7 @@ CAPABILITIES: dict[str, type] = {
     "prior": HasPrior,
     "truncated": Truncates,
     "log_weights": HasLogWeights,
+    "chain": Chains,
     "labels": HasClasses,
     "classify": Classifies,
     "pairs": Pairs,

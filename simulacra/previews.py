@@ -4,23 +4,27 @@ import torch
 from torch import Tensor
 
 from simulacra import images
-from simulacra.capabilities import Pairs, Reconstructs, Samples
+from simulacra.capabilities import Chains, Pairs, Reconstructs, Samples
 from simulacra.data import Feed, Source
 from simulacra.models.base import Model
 from simulacra.runfolder import RunFolder
 
 ROWS, COLUMNS = 4, 8  # of reconstructions
+CHAINS, STEPS = 8, 24  # a chain a row, a state a column
 
 
 def write(model: Model, source: Source, folder: RunFolder, step: int, seed: int) -> None:
-    """Write what `model` can show: samples and pairs of the same latents, and the same images above their
-    reconstructions."""
+    """Write what `model` can show: samples and pairs of the same latents, its chains step by step, and the same images
+    above their reconstructions."""
     if not images.drawable(model.spec):
         return
     if isinstance(model, Samples):
         images.write(model.sample(64, seed=seed).cpu(), folder.preview(step, "samples"), model.spec)
     if isinstance(model, Pairs):
         images.write_grid(_pairs(model, seed), folder.preview(step, "pairs"), COLUMNS)
+    if isinstance(model, Chains) and model.spec.kind == "image":
+        chains = model.chain(CHAINS, STEPS, seed=seed).cpu()
+        images.write_grid(chains.flatten(0, 1), folder.preview(step, "chains"), STEPS)
     if isinstance(model, Reconstructs) and model.spec.kind == "image":
         images.write_grid(_reconstructions(model, source), folder.preview(step, "reconstructions"), COLUMNS)
 

@@ -32,8 +32,9 @@ def sources(tmp_path_factory):
 
 def built(name, source, **options):
     kind = find(name)
+    small = {option: value for option, value in SMALL.items() if option in kind.options.model_fields}
     torch.manual_seed(0)
-    return kind.build(source.spec, len(source), kind.options().with_overrides({**SMALL, **options}, name))
+    return kind.build(source.spec, len(source), kind.options().with_overrides({**small, **options}, name))
 
 
 def played(plan, source, steps=2):
@@ -47,6 +48,9 @@ def played(plan, source, steps=2):
                 lambda k, s=stage, f=feed, a=first: s.view(f.at(a + k)), Clock(stage=number, step=step)
             )
     return terms
+
+
+CANNOT_SAMPLE = {"ae"}
 
 
 def data_of(name):
@@ -68,7 +72,9 @@ def test_every_recipe_plays_two_steps_on_any_data(name, kind, sources):
     assert terms
     assert all(isfinite(value) for value in terms.values())
     assert any(not torch.equal(v, before[k]) for k, v in plan.model.state_dict().items())
-    assert isinstance(plan.model, Samples)
+    if not isinstance(plan.model, Samples):
+        assert name in CANNOT_SAMPLE
+        return
     samples = plan.model.sample(3)
     assert samples.shape == (3, *source.spec.shape)
     assert samples.isfinite().all()

@@ -66,6 +66,16 @@ CASES = [
     Case(name="growing", data="digits", build=toys.growing),
     recipe("vae", width="16", latent="3"),
     recipe("vae", network="conv", width="4", likelihood="gaussian", samples="2"),
+    recipe("vae", width="16", latent="3", covariance="full", beta="2", likelihood="gaussian", learned_sigma="true"),
+    recipe("vae", width="16", latent="3", free_bits="0.5", per_sample=False),
+    recipe("iwae", width="16", latent="3", samples="5"),
+    recipe("hvae", width="16", latents="4,3,2"),
+    recipe("hvae", "ring", width="16", latents="4,3", samples="3"),
+    recipe("ae", width="16", latent="3"),
+    recipe("dae", width="16", latent="3", walkback="2", steps="5"),
+    recipe("dae", "ring", width="16", latent="3", steps="5"),
+    recipe("dae", network="conv", width="4", latent="3", corruption="masking", likelihood="gaussian", steps="5"),
+    recipe("gsn", hidden="12,10,8", walkback="3", steps="5"),
     recipe("gan", "ring", width="16", latent="3", r1="1.0", r1_every="3"),
     recipe(
         "gan", "ring", width="16", latent="3", objective="wasserstein", gradient_penalty="10", discriminator_steps="2"
