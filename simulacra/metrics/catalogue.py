@@ -26,6 +26,7 @@ HOMES = {
     "classification": ("ClassificationAccuracy",),
     "parzen": ("Parzen",),
     "likelihood": ("ELBO", "IWAE"),
+    "active_units": ("ActiveUnits",),
     "path_length": ("PathLength",),
 }
 """Modules of this package and the measures in them, in the order in which they are listed."""
