@@ -35,9 +35,7 @@ class DAEOptions(CoderOptions, DAEConfig, TrainingOptions):
 class GSNOptions(GSNConfig, TrainingOptions):
     """Options of the recipe `gsn`; what is left open follows from the data."""
 
-    hidden: Sizes = Field(
-        (1000, 1000), min_length=1, max_length=20, description="units of the hidden layers, from x up"
-    )
+    hidden: Sizes = Field((500, 500), min_length=1, max_length=20, description="units of the hidden layers, from x up")
     corruption: Kind | None = Field(
         None, description="how x is corrupted (default: salt-and-pepper, of vectors gaussian)"
     )
