@@ -4,8 +4,8 @@
 
 Each row is a `simulacra train` command with 20 000 updates in batches of 128, the recipes' defaults but for the number
 of latents. An autoencoder has no law of codes, so two are tried: N(0, I), and the Gaussian with the mean and
-covariance of the codes of 10 000 training images. FID is of 10 000 decoded draws against the 60 000 training images, in features of
-`mnist`. The reconstruction error is the mean over test images of ‖x − x̂‖² with brightness in [0, 1].
+covariance of the codes of 10 000 training images. FID is of 10 000 decoded draws against the 60 000 training images, in
+features of `mnist`. The reconstruction error is the mean over test images of ‖x − x̂‖² with brightness in [0, 1].
 
 The figure shows the two-dimensional rows: codes of 2 000 test images by class, circles of one standard deviation of the
 VAE's posterior of 200 of them, which overlap, and images decoded from twenty draws of N(0, I).

@@ -24,7 +24,7 @@ class ActiveUnits(ModelMeasure):
     Salakhutdinov 2016, §5.3), of test rows, means by the model's `encode`.
 
     A latent whose posterior is the prior for every x has A_j = 0. `latents` is how many there are, `variance` the sum
-    of their A_j. Of codes that are not posterior means in the units of a standard normal prior, such as an autoencoder's,
+    of their A_j. Of codes that are no posterior means in units of a standard normal prior, such as an autoencoder's,
     the threshold means nothing.
     """
 
