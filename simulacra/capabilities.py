@@ -108,6 +108,16 @@ class Completes(Protocol):
 
 
 @runtime_checkable
+class Chains(Protocol):
+    """Draws samples by a Markov chain, which can be watched."""
+
+    def chain(self, n: int, steps: int, *, seed: int = 0, start: int = 0) -> Tensor:
+        """The first `steps` states of chains start … start+n−1 of the stream `seed`, on the scale of the data spec:
+        `[n, steps, ...]`."""
+        ...
+
+
+@runtime_checkable
 class HasClasses(Protocol):
     """Draws samples of classes that it is told, numbered as the data's."""
 
@@ -199,6 +209,7 @@ CAPABILITIES: dict[str, type] = {
     "truncated": Truncates,
     "log_weights": HasLogWeights,
     "complete": Completes,
+    "chain": Chains,
     "labels": HasClasses,
     "classify": Classifies,
     "pairs": Pairs,

@@ -55,6 +55,9 @@ def played(plan, source, steps=2):
     return terms
 
 
+CANNOT_SAMPLE = {"ae"}
+
+
 def data_of(name):
     """Convolutions and bits need images, strings need strings."""
     if name == "strings":
@@ -78,7 +81,9 @@ def test_every_recipe_plays_two_steps_on_any_data(name, kind, sources):
     assert terms
     assert all(isfinite(value) for value in terms.values())
     assert any(not torch.equal(v, before[k]) for k, v in plan.model.state_dict().items())
-    assert isinstance(plan.model, Samples)
+    if not isinstance(plan.model, Samples):
+        assert name in CANNOT_SAMPLE
+        return
     samples = plan.model.sample(3)
     assert samples.shape == (3, *source.spec.shape)
     assert samples.isfinite().all()

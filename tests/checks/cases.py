@@ -80,6 +80,16 @@ CASES = [
     recipe("dbn", hidden="7,6,5", batch="16"),
     recipe("dbn", hidden="6,5", persistent="false", fine_tuning="1", decay="0"),
     recipe("dbm", hidden="5,4,3", batch="16"),
+    recipe("vae", width="16", latent="3", covariance="full", beta="2", likelihood="gaussian", learned_sigma="true"),
+    recipe("vae", width="16", latent="3", free_bits="0.5", per_sample=False),
+    recipe("iwae", width="16", latent="3", samples="5"),
+    recipe("hvae", width="16", latents="4,3,2"),
+    recipe("hvae", "ring", width="16", latents="4,3", samples="3"),
+    recipe("ae", width="16", latent="3"),
+    recipe("dae", width="16", latent="3", walkback="2", steps="5"),
+    recipe("dae", "ring", width="16", latent="3", steps="5"),
+    recipe("dae", network="conv", width="4", latent="3", corruption="masking", likelihood="gaussian", steps="5"),
+    recipe("gsn", hidden="12,10,8", walkback="3", steps="5"),
     recipe("gan", "ring", width="16", latent="3", r1="1.0", r1_every="3"),
     recipe(
         "gan", "ring", width="16", latent="3", objective="wasserstein", gradient_penalty="10", discriminator_steps="2"
