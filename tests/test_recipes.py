@@ -18,6 +18,11 @@ from simulacra.models.base import Model
 from simulacra.recipes import Plan, Recipe, all_recipes, find
 
 SMALL = {"batch": "6", "width": "4", "latent": "3"}
+OWN = {
+    "gmm": {"batch": "200000", "components": "3"},  # whole passes
+    "gnb": {"batch": "200000"},
+    "gmmn": {"hidden": "8,8"},
+}
 each = pytest.mark.parametrize("name", sorted(all_recipes()))
 
 
@@ -32,8 +37,11 @@ def sources(tmp_path_factory):
 
 def built(name, source, **options):
     kind = find(name)
+    small = {option: value for option, value in SMALL.items() if option in kind.options.model_fields}
     torch.manual_seed(0)
-    return kind.build(source.spec, len(source), kind.options().with_overrides({**SMALL, **options}, name))
+    return kind.build(
+        source.spec, len(source), kind.options().with_overrides({**small, **OWN.get(name, {}), **options}, name)
+    )
 
 
 def played(plan, source, steps=2):

@@ -11,7 +11,7 @@ from torch.nn.functional import binary_cross_entropy_with_logits
 
 from simulacra import randomness
 from simulacra.buffers import evaluating
-from simulacra.config import Config
+from simulacra.config import Config, Numbers, Sizes
 from simulacra.costs.matching import mmd2, root_mmd
 from simulacra.data.spec import Spec
 from simulacra.game import At, Rows, Terms
@@ -24,7 +24,7 @@ class GMMNConfig(Config):
     """What a moment matching network is made of."""
 
     latent: int = Field(10, ge=1, description="dimensions of z, uniform on [-1, 1]")
-    hidden: tuple[int, ...] = Field((64, 256, 256, 1024), min_length=1, description="units of the generator's layers")
+    hidden: Sizes = Field((64, 256, 256, 1024), min_length=1, description="units of the generator's layers")
 
 
 class GMMN(Model):
@@ -79,29 +79,34 @@ class GMMN(Model):
         return self.decode(self.prior(n, seed=seed, start=start))
 
 
+UNITS = {"relu": nn.ReLU, "sigmoid": nn.Sigmoid}
+
+
 class CodeGMMNConfig(GMMNConfig):
     """What a moment matching network and its autoencoder are made of."""
 
     code: int = Field(32, ge=1, description="units of the autoencoder's code, each in (0, 1)")
-    encoder: tuple[int, ...] = Field(
-        (1024,), description="units of the encoder's hidden layers; the decoder mirrors it"
-    )
-    dropout: tuple[float, ...] = Field(
+    encoder: Sizes = Field((1024,), description="units of the encoder's hidden layers; the decoder mirrors it")
+    dropout: Numbers = Field(
         (0.2, 0.5), description="share of the inputs that each layer of the encoder loses while it learns"
     )
+    activation: Literal["relu", "sigmoid"] = Field("relu", description="the autoencoder's hidden layers")
 
 
 class CodeGMMN(GMMN):
-    """GMMN+AE (§3.2): an autoencoder of the data, and a generator z ↦ code."""
+    """GMMN+AE (§3.2): an autoencoder of the data, and a generator z ↦ code.
+
+    The original's autoencoder has sigmoid units throughout, pretrained layer by layer. Here both its layers learn
+    together, and their hidden units are rectified unless `activation` says otherwise."""
 
     name, Config = "gmmn-code", CodeGMMNConfig
     config: CodeGMMNConfig
 
     def __init__(self, config: CodeGMMNConfig, spec: Spec) -> None:
         super().__init__(config, spec)
-        sizes = [spec.numel, *config.encoder, config.code]
-        encoder = stack(sizes, nn.Sigmoid, final=nn.Sigmoid, dropout=config.dropout)
-        self.autoencoder = nn.ModuleDict({"encoder": encoder, "decoder": stack(sizes[::-1], nn.Sigmoid)})
+        sizes, hidden = [spec.numel, *config.encoder, config.code], UNITS[config.activation]
+        encoder = stack(sizes, hidden, final=nn.Sigmoid, dropout=config.dropout)
+        self.autoencoder = nn.ModuleDict({"encoder": encoder, "decoder": stack(sizes[::-1], hidden)})
 
     def _generator(self, spec: Spec) -> nn.Module:
         """Ends in a sigmoid, as codes do."""

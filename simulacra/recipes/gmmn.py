@@ -4,6 +4,7 @@ from typing import Literal
 
 from pydantic import Field
 
+from simulacra.config import Numbers, Sizes
 from simulacra.data.spec import Spec
 from simulacra.errors import UserError
 from simulacra.game import Game, Move, Player, Round, Stage
@@ -21,7 +22,7 @@ class GMMNOptions(GMMNConfig):
     space: Literal["data", "code"] = Field(
         "data", description="where moments are matched: data, or autoencoder's codes"
     )
-    bandwidths: tuple[float, ...] | None = Field(
+    bandwidths: Numbers | None = Field(
         None,
         description="sigma of the kernels exp(-d²/2 sigma), in squared distances of pixels in [0, 1], vectors or codes "
         "(default: images 2,5,10,20,40,80 per 784 pixels, codes 1 per 32 units, vectors 0.001,0.01,0.1,1)",
@@ -34,10 +35,11 @@ class GMMNOptions(GMMNConfig):
         0.99, ge=0, lt=1, description="decay of the generator's averaged weights; null for none"
     )
     code: int | None = Field(None, ge=1, description="units of a code (32)")
-    encoder: tuple[int, ...] | None = Field(None, description="units of the encoder's hidden layers (1024)")
-    dropout: tuple[float, ...] | None = Field(
+    encoder: Sizes | None = Field(None, description="units of the encoder's hidden layers (1024)")
+    dropout: Numbers | None = Field(
         None, description="share of the inputs that each layer of the encoder loses while it learns (0.2,0.5)"
     )
+    activation: Literal["relu", "sigmoid"] | None = Field(None, description="the autoencoder's hidden layers (relu)")
     autoencoder: Adam = Adam(lr=1e-3)
 
 
@@ -88,7 +90,7 @@ def _autoencoder(model: CodeGMMN, steps: int, options: GMMNOptions) -> Stage:
 def resolve(spec: Spec, options: GMMNOptions) -> GMMNOptions:
     """Settle what was left open by the data's shape. Raises UserError for options that would be ignored, or bandwidths
     that are not positive."""
-    own = {"code": 32, "encoder": (1024,), "dropout": (0.2, 0.5)}
+    own = {"code": 32, "encoder": (1024,), "dropout": (0.2, 0.5), "activation": "relu"}
     if options.space == "data":
         if given := [name for name in own if getattr(options, name) is not None]:
             raise UserError(f"--{given[0]} is of the autoencoder: leave it out, or add --space code")

@@ -101,6 +101,7 @@ def resolve(spec: Spec, size: int, options: GMMOptions) -> GMMOptions:
         "covariance": kind,
         "dtype": options.dtype or ("float32" if on_mps else "float64"),
         "floor": options.floor or (1e-3 if spec.kind == "image" else 1e-6),
+        "batch": min(options.batch, size),
     }
     return options.model_copy(update=settled)
 
