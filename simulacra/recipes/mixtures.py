@@ -133,7 +133,7 @@ def gnb(spec: Spec, size: int, options: GNBOptions) -> Plan:
         raise UserError("gnb needs classes, and the data has none: sort images into a folder per class")
     if options.classes not in (None, len(spec.classes)):
         raise UserError(f"the data has {len(spec.classes)} classes, not {options.classes}: leave out --classes")
-    options = options.model_copy(update={"classes": len(spec.classes)})
+    options = options.model_copy(update={"classes": len(spec.classes), "batch": min(options.batch, size)})
     model = GNB(options.part(GNBConfig), spec)
     move = ClosedForm(name="count", players=["classifier"], statistics=model.count, apply=model.estimate)
     game = Game([Player(name="classifier", module=model)], [move])
