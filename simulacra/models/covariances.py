@@ -40,8 +40,8 @@ class Covariance(ABC):
         """The P of component k."""
 
     @abstractmethod
-    def whitened(self, p: Tensor, centred: Tensor) -> Tensor:
-        """Pᵀd of rows d `[N, D]`: of unit covariance where d has PPᵀ as its precision."""
+    def squares(self, factor: Tensor, x: Tensor, means: Tensor) -> Tensor:
+        """(x − μ)ᵀ Σ⁻¹ (x − μ) = ‖Pᵀ(x − μ)‖² `[K, N]` of rows x `[N, D]` for all means `[K, D]`."""
 
     @abstractmethod
     def coloured(self, p: Tensor, noise: Tensor) -> Tensor:
@@ -104,9 +104,14 @@ class Full(Covariance):
         """`[D, D]`."""
         return factor[k]
 
-    def whitened(self, p: Tensor, centred: Tensor) -> Tensor:
-        """A product of matrices."""
-        return centred @ p
+    def squares(self, factor: Tensor, x: Tensor, means: Tensor) -> Tensor:
+        """By one product for each component, of rows with a one behind them and P with −Pᵀμ below it."""
+        padded = torch.cat([x, x.new_ones(len(x), 1)], 1)
+        norms = x.new_empty(len(means), len(x))
+        for k, mean in enumerate(means):
+            p = self.of(factor, k)
+            torch.linalg.vector_norm(padded @ torch.cat([p, -(mean @ p)[None]]), dim=1, out=norms[k])
+        return norms.square_()
 
     def coloured(self, p: Tensor, noise: Tensor) -> Tensor:
         """By back substitution."""
@@ -206,9 +211,12 @@ class Diagonal(Covariance):
         """`[D]`, or a scalar."""
         return factor[k]
 
-    def whitened(self, p: Tensor, centred: Tensor) -> Tensor:
+    def squares(self, factor: Tensor, x: Tensor, means: Tensor) -> Tensor:
         """Each number over its deviation."""
-        return centred * p
+        norms = x.new_empty(len(means), len(x))
+        for k, mean in enumerate(means):
+            torch.linalg.vector_norm((x - mean).mul_(self.of(factor, k)), dim=1, out=norms[k])
+        return norms.square_()
 
     def coloured(self, p: Tensor, noise: Tensor) -> Tensor:
         """Each number times its deviation."""

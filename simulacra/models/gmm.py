@@ -21,8 +21,10 @@ from simulacra.game import At, Rows, Terms
 from simulacra.models.base import Model, in_batches
 from simulacra.models.covariances import COVARIANCES, Covariance, Kind
 
-TILE = 512
+TILE = 2048
 """Rows that are worked on at a time on a CPU: their differences from a mean stay in its cache."""
+NEGLIGIBLE = 1e-20
+"""A responsibility below this is lost in the rounding of the sums: the row is left out of the component's."""
 EMPTY = 0.01
 """A component that has fewer rows than this is empty."""
 
@@ -70,11 +72,8 @@ class GMM(Model):
 
     def joint(self, x: Tensor) -> Tensor:
         """log π_k + log N(x; μ_k, Σ_k) `[N, K]` of flat rows `[N, D]`, in nats."""
-        kind, d = self.covariance, x.shape[1]
-        squares = x.new_empty(len(self.means), len(x))
-        for k, mean in enumerate(self.means):
-            whitened = kind.whitened(kind.of(self.factor, k), x - mean)
-            torch.sum(whitened.square_(), 1, out=squares[k])
+        kind, d, centre = self.covariance, x.shape[1], self.means.mean(0)
+        squares = kind.squares(self.factor, x - centre, self.means - centre)
         constants = self.weights.log() + kind.log_determinants(self.factor, d) - 0.5 * d * log(2 * pi)
         return constants - 0.5 * squares.T
 
@@ -160,17 +159,17 @@ class ExpectationMaximisation:
         return sums | {"rows": x.new_tensor(len(x)), "time": x.new_tensor(len(x) * at.clock.step)}
 
     def _expect(self, x: Tensor) -> dict[str, Tensor]:
-        kind, joint = self.model.covariance, self.model.joint(x)
+        kind, joint, means = self.model.covariance, self.model.joint(x), self.model.means
         evidence = joint.logsumexp(1)
         shares = (joint - evidence[:, None]).exp_().T.contiguous()
-        first, second = torch.empty_like(self.model.means), []
-        for k, mean in enumerate(self.model.means):
-            centred = x - mean
-            first[k] = shares[k] @ centred
-            second.append(kind.moment(centred, shares[k]))
+        counts, centre, second = shares.sum(1), means.mean(0), []
+        for mean, share in zip(means, shares):
+            rows, weights = weighty(x, share)
+            second.append(kind.moment(rows - mean, weights))
+        first = shares @ (x - centre) - counts[:, None] * (means - centre)
         return {
             "log_likelihood": evidence.sum(),
-            "counts": shares.sum(1),
+            "counts": counts,
             "first": first,
             "second": kind.joined(second),
         }
@@ -268,6 +267,13 @@ class KMeansPlusPlus:
         second = kind.joined([pooled * count for count in counts])
         terms = self.em.settle(Moments(counts, torch.zeros_like(self.model.means), second), len(x))
         return {"squared_distance": least.mean(), **terms}
+
+
+def weighty(x: Tensor, share: Tensor) -> tuple[Tensor, Tensor]:
+    """The rows of x `[N, D]` whose `share` `[N]` is not negligible, and these shares: often few, as rows mostly belong
+    to one component."""
+    near = (share > NEGLIGIBLE).nonzero().flatten()
+    return (x, share) if len(near) == len(x) else (x.index_select(0, near), share.index_select(0, near))
 
 
 def k_means_plus_plus(x: Tensor, noise: Tensor) -> list[int]:
