@@ -22,6 +22,17 @@ Words = Annotated[tuple[str, ...], BeforeValidator(_split)]
 """Names, also as one text with commas between them."""
 
 
+def _alone(value: Any) -> Any:
+    """A number by itself as a tuple of one."""
+    return (value,) if isinstance(value, int | float) and not isinstance(value, bool) else value
+
+
+Numbers = Annotated[tuple[float, ...], BeforeValidator(_alone)]
+"""Any number of numbers, also one by itself."""
+Sizes = Annotated[tuple[int, ...], BeforeValidator(_alone)]
+"""Any number of whole numbers, also one by itself."""
+
+
 class Config(BaseModel):
     """A frozen record of named settings; unknown names and wrong types are refused."""
 

@@ -20,7 +20,13 @@ from simulacra.recipes import Plan, Recipe, all_recipes, find
 SMALL = {"batch": "6", "width": "4", "latent": "3"}
 PRINTED = {"fvbn", "nade", "rbm", "dbn", "dbm"}
 """Systems whose papers are not on arXiv."""
-OWN = {"dbn": {"hidden": "5,4", "fine_tuning": "1"}, "dbm": {"hidden": "5,4,3"}}
+OWN = {
+    "dbn": {"hidden": "5,4", "fine_tuning": "1"},
+    "dbm": {"hidden": "5,4,3"},
+    "gmm": {"batch": "200000", "components": "3"},  # whole passes
+    "gnb": {"batch": "200000"},
+    "gmmn": {"hidden": "8,8"},
+}
 each = pytest.mark.parametrize("name", sorted(all_recipes()))
 
 

@@ -15,12 +15,14 @@ from tests.checks import toys
 @dataclass(frozen=True, kw_only=True)
 class Case:
     """A game under test. `per_sample`: its costs and networks treat every row alone, so that ranks and micro-batches
-    change nothing; otherwise (batch norm, second passes over a batch) ranks stay equal to each other."""
+    change nothing; otherwise (batch norm, second passes over a batch) ranks stay equal to each other. `closed`: it is
+    moved in closed form alone."""
 
     name: str
     data: str
     build: Callable[[Spec], Sequence[Stage]]
     per_sample: bool = True
+    closed: bool = False
     batch: int = 16
     recipe: str | None = None
     plan: Callable[[Spec], Plan] | None = None
@@ -36,8 +38,10 @@ class Case:
             torch.set_default_dtype(before)
 
 
-def recipe(name: str, data: str = "digits", per_sample: bool = True, **options: str) -> Case:
-    """The game of a recipe, made small by `options`."""
+def recipe(
+    name: str, data: str = "digits", per_sample: bool = True, closed: bool = False, rows: int = 16, **options: str
+) -> Case:
+    """The game of a recipe, made small by `options`, played on batches of so many `rows`."""
 
     def plan(spec: Spec) -> Plan:
         kind = find(name)
@@ -48,6 +52,8 @@ def recipe(name: str, data: str = "digits", per_sample: bool = True, **options: 
         data=data,
         build=lambda spec: plan(spec).stages,
         per_sample=per_sample,
+        closed=closed,
+        batch=rows,
         recipe=name,
         plan=plan,
     )
@@ -57,7 +63,7 @@ RESTLESS: dict[str, Any] = {"discriminator.lr": "0.01", "generator.lr": "0.1"}
 """Rates at which a discriminator that rests above 0.56 does so from the third step and moves again from the sixth."""
 
 CASES = [
-    Case(name="expectation-maximisation", data="digits", build=toys.expectation_maximisation, batch=400),
+    Case(name="expectation-maximisation", data="digits", build=toys.expectation_maximisation, batch=400, closed=True),
     Case(name="persistent-chain", data="digits", build=toys.persistent_chain),
     Case(name="cycle", data="ring", build=toys.cycle),
     Case(name="consensus", data="ring", build=toys.simultaneous(toys.RULES["consensus"])),
@@ -137,6 +143,14 @@ CASES = [
     recipe("strings", "grammar", estimator="straight-through", width="8", latent="3", objective="relativistic"),
     recipe("strings", "grammar", estimator="score", width="8", latent="3", r1="1.0", r1_every="3"),
     recipe("strings", "grammar", estimator="score", width="8", latent="3", autoregressive="false", rest_above="0.56"),
+    recipe("gmm", closed=True, rows=400, components="3"),
+    recipe("gmm", closed=True, rows=400, components="3", covariance="tied"),
+    recipe("gmm", closed=True, rows=100, components="3", covariance="diagonal", em="stepwise"),
+    recipe("gmm", "ring", closed=True, rows=30_000, components="4", covariance="spherical"),
+    recipe("gnb", closed=True, rows=400),
+    recipe("gmmn", latent="3", hidden="8,12", per_sample=False),
+    recipe("gmmn", "ring", latent="3", hidden="8", objective="unbiased", average="null", per_sample=False),
+    recipe("gmmn", latent="3", hidden="8", space="code", code="4", encoder="9", per_sample=False),
 ]
 MODELS = [case for case in CASES if case.plan]
 BY_NAME = {case.name: case for case in CASES}
