@@ -1,8 +1,12 @@
 """What a model can do, as small protocols; every tool asks for a capability, never for a class."""
 
-from typing import Literal, NamedTuple, Protocol, runtime_checkable
+from collections.abc import Sequence
+from typing import TYPE_CHECKING, Literal, NamedTuple, Protocol, runtime_checkable
 
 from torch import Tensor
+
+if TYPE_CHECKING:
+    from simulacra.metrics.ais import LogZ
 
 
 class LogProb(NamedTuple):
@@ -94,6 +98,26 @@ class HasLogWeights(Protocol):
 
 
 @runtime_checkable
+class Completes(Protocol):
+    """Goes on where data stops."""
+
+    def complete(self, x: Tensor, known: int, *, seed: int = 0, start: int = 0) -> Tensor:
+        """Data `[N, ...]` whose first `known` numbers are those of rows start … start+N−1, as the model sees them, and
+        whose others are drawn given those; noise is a function of (seed, row)."""
+        ...
+
+
+@runtime_checkable
+class Chains(Protocol):
+    """Draws samples by a Markov chain, which can be watched."""
+
+    def chain(self, n: int, steps: int, *, seed: int = 0, start: int = 0) -> Tensor:
+        """The first `steps` states of chains start … start+n−1 of the stream `seed`, on the scale of the data spec:
+        `[n, steps, ...]`."""
+        ...
+
+
+@runtime_checkable
 class HasClasses(Protocol):
     """Draws samples of classes that it is told, numbered as the data's."""
 
@@ -133,6 +157,48 @@ class Classifies(Protocol):
         ...
 
 
+@runtime_checkable
+class HasPartition(Protocol):
+    """Knows densities up to a factor, whose size annealed importance sampling estimates."""
+
+    def unnormalised(self, x: Tensor, *, seed: int = 0, start: int = 0) -> Tensor:
+        """log p(x) + log Z of data rows start … start+N−1, or a lower bound on it, in nats `[N]`. Noise is that of
+        `log_prob`."""
+        ...
+
+    def partition(self, *, chains: int = 100, betas: Sequence[float] | None = None, seed: int = 0) -> "LogZ":
+        """log Z with its error, along `betas` from 0 to 1 (by default the 14 500 steps of Salakhutdinov & Murray
+        2008)."""
+        ...
+
+
+@runtime_checkable
+class HasGibbs(Protocol):
+    """Is a Markov chain that can be started from data."""
+
+    def gibbs(self, x: Tensor, steps: int, *, seed: int = 0, start: int = 0) -> Tensor:
+        """Data `[N, ...]` that rows start … start+N−1 have become after so many steps of Gibbs sampling."""
+        ...
+
+
+@runtime_checkable
+class HasFreeEnergy(Protocol):
+    """Has a free energy."""
+
+    def free_energy(self, x: Tensor, *, seed: int = 0, start: int = 0) -> Tensor:
+        """F(x) = −log p(x) − log Z of data rows start … start+N−1, in nats `[N]`."""
+        ...
+
+
+@runtime_checkable
+class HasFilters(Protocol):
+    """Has units that look at pixels, and can show what each looks for."""
+
+    def filters(self) -> Tensor:
+        """A picture of every unit's weights, `[K, C, H, W]` in [−1, 1], 0 where it looks at nothing."""
+        ...
+
+
 CAPABILITIES: dict[str, type] = {
     "sample": Samples,
     "encode": Encodes,
@@ -142,9 +208,15 @@ CAPABILITIES: dict[str, type] = {
     "prior": HasPrior,
     "truncated": Truncates,
     "log_weights": HasLogWeights,
+    "complete": Completes,
+    "chain": Chains,
     "labels": HasClasses,
     "classify": Classifies,
     "pairs": Pairs,
+    "partition": HasPartition,
+    "gibbs": HasGibbs,
+    "free_energy": HasFreeEnergy,
+    "filters": HasFilters,
     "text": HasText,
 }
 

@@ -4,7 +4,7 @@ import json
 from collections.abc import Iterator, Mapping
 from typing import Annotated, Any, Self, TypeVar, get_args, get_origin
 
-from pydantic import BaseModel, BeforeValidator, ConfigDict, ValidationError
+from pydantic import BaseModel, BeforeValidator, ConfigDict, Field, ValidationError
 
 from simulacra.errors import UserError, unknown
 
@@ -16,8 +16,21 @@ def _split(value: Any) -> Any:
     return tuple(word.strip() for word in value.split(",") if word.strip()) if isinstance(value, str) else value
 
 
+Sizes = tuple[Annotated[int, Field(ge=1)], ...]
+"""How many units there are, layer by layer."""
 Words = Annotated[tuple[str, ...], BeforeValidator(_split)]
 """Names, also as one text with commas between them."""
+
+
+def _alone(value: Any) -> Any:
+    """A number by itself as a tuple of one."""
+    return (value,) if isinstance(value, int | float) and not isinstance(value, bool) else value
+
+
+Numbers = Annotated[tuple[float, ...], BeforeValidator(_alone)]
+"""Any number of numbers, also one by itself."""
+Sizes = Annotated[tuple[int, ...], BeforeValidator(_alone)]
+"""Any number of whole numbers, also one by itself."""
 
 
 class Config(BaseModel):

@@ -9,7 +9,7 @@ from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
 from contextlib import contextmanager
 from dataclasses import dataclass, field
 from math import lcm
-from typing import Any, ClassVar, Protocol, Self
+from typing import Any, ClassVar, Literal, Protocol, Self
 
 import torch
 from torch import Tensor, nn
@@ -104,7 +104,7 @@ class Move:
 class Round:
     """Moves that see the same parameters; `rule` makes of their gradients those that are applied."""
 
-    descends = True
+    descends, needs_pass = True, False
 
     def __init__(self, *moves: Move, rule: Rule = leave) -> None:
         self.moves, self.rule = moves, rule
@@ -150,12 +150,14 @@ class Round:
 class ClosedForm:
     """A round of one move without gradients: `statistics(batch, at)` returns named sums over the rows, which the
     kernel adds up over batches and ranks; at the end of a data pass `apply(sums)` sets the players and returns terms.
+    `each`: or after every batch, as stepwise methods do.
     """
 
     name: str
     players: Sequence[str]
     statistics: Callable[[Any, At], Mapping[str, Tensor]]
     apply: Callable[[Mapping[str, Tensor]], Terms]
+    each: Literal["pass", "batch"] = "pass"
     times: ClassVar[int] = 1
     descends: ClassVar[bool] = False
 
@@ -164,15 +166,21 @@ class ClosedForm:
         """Its own name."""
         return [self.name]
 
+    @property
+    def needs_pass(self) -> bool:
+        """Whether it is applied at the end of a data pass only."""
+        return self.each == "pass"
+
     def play(self, turn: Turn, count: int) -> dict[str, float]:
-        """Add this batch's statistics; at the end of the pass, apply their sum."""
+        """Add this batch's statistics; when they are due, apply their sum."""
         sums = turn.game.statistics.setdefault(self.name, {})
         with torch.no_grad(), held(*(p.module for p in turn.game.players.values())):
             for batch, at, _ in turn.parts(0):
                 for name, value in self.statistics(batch, at).items():
                     sums[name] = sums[name] + value if name in sums else value.clone()
         turn.commit()
-        return self._finish(turn, turn.game.statistics.pop(self.name)) if turn.batch.pass_end else {}
+        due = turn.batch.pass_end or not self.needs_pass
+        return self._finish(turn, turn.game.statistics.pop(self.name)) if due else {}
 
     @torch.no_grad()
     def _finish(self, turn: Turn, sums: dict[str, Tensor]) -> dict[str, float]:
@@ -351,7 +359,7 @@ class Stage:
     full_passes: bool = False
 
     def __post_init__(self) -> None:
-        if not self.full_passes and any(not round_.descends for round_ in self.game.rounds):
+        if not self.full_passes and any(round_.needs_pass for round_ in self.game.rounds):
             raise ValueError(f"stage '{self.name}' plays closed-form moves, which are applied after `full_passes`")
 
 

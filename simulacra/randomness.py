@@ -7,6 +7,8 @@ Sampling wants sample *i* to be the same whatever is drawn beside it: a counter-
 import hashlib
 import math
 import struct
+from collections.abc import Callable
+from typing import Protocol
 
 import numpy as np
 import torch
@@ -72,6 +74,38 @@ def sample_normal(
     below, above = torch.special.ndtr(-bound), torch.special.ndtr(bound)
     uniform = below + (above - below) * torch.from_numpy(_counted(n, shape, seed, start, draw))
     return torch.special.ndtri(uniform).clamp(-bound, bound).float().reshape(n, *shape)
+
+
+class Draws:
+    """Noise of samples start … start+n−1 of the stream `seed`, each call the next draw of it:
+    float32 `[n, *shape]` on `device`. It is asked as a cost asks its `At`, so that a chain reads the same in both."""
+
+    def __init__(self, n: int, *, seed: int, start: int = 0, device: torch.device | None = None) -> None:
+        self.n, self.seed, self.start, self.device, self.draw = n, seed, start, device, 0
+
+    def normal(self, *shape: int) -> Tensor:
+        """Standard normal noise `[n, *shape]`."""
+        return self._next(sample_normal, shape)
+
+    def uniform(self, *shape: int) -> Tensor:
+        """Uniform noise on [0, 1), `[n, *shape]`."""
+        return self._next(sample_uniform, shape)
+
+    def _next(self, law: Callable[..., Tensor], shape: tuple[int, ...]) -> Tensor:
+        self.draw += 1
+        return law(self.n, *shape, seed=self.seed, start=self.start, draw=self.draw - 1).to(self.device)
+
+
+class Noise(Protocol):
+    """Where a chain takes its noise from: a cost's `At`, or `Draws`."""
+
+    def normal(self, *shape: int) -> Tensor:
+        """Standard normal noise `[N, *shape]`."""
+        ...
+
+    def uniform(self, *shape: int) -> Tensor:
+        """Uniform noise on [0, 1), `[N, *shape]`."""
+        ...
 
 
 def positive(truncation: float) -> float:

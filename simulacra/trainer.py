@@ -9,6 +9,7 @@ from pathlib import Path
 from typing import Any, NamedTuple
 
 import torch
+from torch import Tensor
 
 from simulacra import artifact, checkpoint, previews
 from simulacra.capabilities import Samples
@@ -29,6 +30,8 @@ from simulacra.scorebook import ScoreBook, listing, of_subject
 from simulacra.session import Session, has_convolutions, settle
 from simulacra.settings import RunOptions
 from simulacra.warmstart import warm_start
+
+PREPARED, PREPARED_NUMBERS = 10_000, 2**25  # rows at most for `Plan.prepare`, and numbers in them
 
 
 class Run(NamedTuple):
@@ -131,6 +134,8 @@ class Trainer:
         lines: list[str] = []
         found = checkpoint.newest(self.folder.checkpoints, lines.append)
         self.attempt = max((line.get("attempt", 0) for line in self.log.lines()), default=0)
+        if self.plan.prepare and not found:
+            self.plan.prepare(self._first_rows())
         if self.table.size > 1:
             broadcast([player.module for player in self.plan.players.values()])
         for each in self.plan.stages:
@@ -154,6 +159,12 @@ class Trainer:
             self._restart_log("resume" if found else "start")
         if not found:
             self._save()
+
+    def _first_rows(self) -> Tensor:
+        """Rows for `Plan.prepare`: as many as are a fair choice and little memory."""
+        source = self.session.source
+        count = min(len(source), PREPARED, max(PREPARED_NUMBERS // source.spec.numel, 2))
+        return Feed(source, seed=self.options.seed, batch=count, device=self.session.device).at(0).x
 
     def _facts(self) -> Iterator[str]:
         plan = self.plan

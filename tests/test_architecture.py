@@ -34,7 +34,7 @@ MAY_IMPORT = {
     "metrics*": ("metrics*", "features*", "networks*", "data*", "play", "protocol", *LEAVES),
     "explore*": ("explore*", "data*", "images", "metrics.path_length", *LEAVES),
     "health*": ("health*", "data*", "networks.conditional", "journal", "runfolder", "settings", *LEAVES),
-    "models*": ("models*", *PARTS, *LEAVES),
+    "models*": ("models*", "metrics.ais", *PARTS, *LEAVES),
     "recipes*": ("recipes*", "models*", "optimizers", *PARTS, *LEAVES),
     **dict.fromkeys(LEAVES, ("errors",)),
 }

@@ -5,7 +5,20 @@ import json
 import pytest
 import torch
 
-from benchmarks import cogan, conditional, few_images, few_labels, infogan, modes, stacked, tables
+from benchmarks import (
+    autoencoders,
+    chains,
+    cogan,
+    conditional,
+    few_images,
+    few_labels,
+    infogan,
+    modes,
+    nats,
+    stacked,
+    tables,
+    tractable,
+)
 from simulacra.capabilities import HasClasses
 from simulacra.data.spec import Spec
 from simulacra.metrics.catalogue import kinds_of_scores, measures
@@ -14,7 +27,7 @@ from simulacra.protocol import Protocol
 from simulacra.recipes import find
 from simulacra.settings import RunOptions
 
-MODULES = (conditional, infogan, few_labels, few_images, modes, stacked)
+MODULES = (autoencoders, chains, conditional, infogan, few_labels, few_images, modes, nats, stacked, tractable)
 DIGITS = tuple("0123456789")
 SPECS = {
     "mnist": Spec(kind="image", shape=(1, 28, 28), classes=DIGITS),
@@ -224,3 +237,39 @@ def test_conduct_trains_what_is_missing_between_preparing_and_finishing(tmp_path
     monkeypatch.setattr("sys.argv", ["t", "--out", str(tmp_path), "--show"])
     tables.conduct("A table.", lambda out: table, lambda done: " ".join(done), seen.append, seen.append)
     assert seen == [("t", "a-0")]
+
+
+def test_budgets_of_tractable_densities_are_their_recipes():
+    for row in tractable.rows():
+        assert built(row).steps == row.steps
+        assert built(row).batch == tractable.BATCHES[row.recipe]
+        assert tractable.watch(row.steps)["evaluate"] == "log_prob"
+
+
+def test_a_line_of_tractable_densities_says_its_bar_and_its_curve():
+    score = {"nats": 86.123, "error": 0.234, "bits_per_dimension": 0.1585, "kind": "exact", "parameters": 785_000}
+    done = {"nade": RAN | score | {"sampling": 1.04, "curve": [(10, 99.04), (20, 86.12)]}, "made": {"failed": "NaN"}}
+    (line,) = tractable.lines(done)
+    assert len(line) == len(tractable.HEAD)
+    assert line[:6] == ["nade", "86.12 ± 0.23", "≤ 88.5", 85.65, "0.159", "exact"]
+    assert line[-2:] == ["99.0 86.1", "`simulacra train`"]
+
+
+def test_visits_of_chains_by_hand():
+    """Digits 1 1 ? 2 1 and ? 3 3 3 3: two and one visited, two changes in ten steps, two steps unsure."""
+    found = chains.visits(torch.tensor([[1, 1, -1, 2, 1], [-1, 3, 3, 3, 3]]))
+    assert found == {"each": [2, 1], "all": 3, "changes": 20.0, "sure": 0.8}
+
+
+def test_a_gaussian_of_codes_has_their_moments():
+    codes = torch.randn(500, 3) @ torch.tensor([[1.0, 0.5, 0.0], [0.0, 2.0, 0.0], [0.0, 0.0, 0.0]]) + 3.0
+    drawn = autoencoders.fitted(codes, torch.randn(20_000, 3))
+    assert torch.allclose(drawn.mean(0), codes.mean(0), atol=0.05)
+    assert torch.allclose(drawn.T.cov(), codes.T.cov(), atol=0.15)
+
+
+def test_nats_are_told_beside_the_plain_vae_s():
+    row = RAN | {"log_prob": [-92.0, 0.3], "iwae_5000": [-88.0, 0.6], "active": [20.0, 50], "iwae_500": [-88.5, 0.2]}
+    (first, second) = nats.lines({"vae": row, "hvae": row | {"iwae_500": [-86.25, 0.2]}})
+    assert first[:6] == ["vae", "-92.00 ± 0.30", "-88.00 ± 0.60", "-88.50 ± 0.20", "+0.00", "20 / 50"]
+    assert (second[0], second[4]) == ("hvae", "+2.25")

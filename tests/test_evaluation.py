@@ -172,7 +172,7 @@ def test_newer_weights_do_not_keep_the_scores_of_older_ones(tmp_path: Path, comm
 
 
 OF_A_MODEL = (
-    "fid,kid,mmd,precision,coverage,is,modes,ndb,swd,wasserstein,memorised,parzen,log_prob,iwae,ppl",
+    "fid,kid,mmd,precision,coverage,is,modes,ndb,swd,wasserstein,memorised,parzen,log_prob,iwae,active_units,ppl",
     *("--iwae.samples", 3, "--iwae.images", 33, "--ppl.pairs", 21, "--mmd.permutations", 20, "--ndb.bins", 10),
 )
 OF_LABELLED_DATA = ("intra_fid,cas", "--cas.epochs", 1, "--samples", 300, "--real", "digits", "--fake", "digits")

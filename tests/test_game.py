@@ -11,7 +11,7 @@ from torch.nn.functional import dropout, mse_loss
 
 from simulacra import randomness
 from simulacra.data.batch import Batch
-from simulacra.game import Clock, ClosedForm, Game, Move, NonFinite, Play, Player, Round, Table, Turn
+from simulacra.game import Clock, ClosedForm, Game, Move, NonFinite, Play, Player, Round, Stage, Table, Turn
 from simulacra.networks.mlp import MLP
 from simulacra.optimizers import SGD, Adam
 
@@ -674,6 +674,28 @@ def test_a_closed_form_move_applies_the_sums_of_a_whole_pass_at_its_end():
     assert game.statistics == {}
     play(game, batches=lambda k: batch(-1.0, pass_end=True))
     assert close(module.w, -1.0)
+
+
+def test_a_closed_form_move_of_each_batch_is_applied_after_every_one():
+    module, seen = Number(0.0), []
+
+    def apply(sums):
+        seen.append(sums["x"].item())
+        module.w.add_(sums["x"])
+        return {"x": sums["x"]}
+
+    statistics = lambda rows, at: {"x": rows.x.sum()}  # noqa: E731
+    move = ClosedForm(name="fit", players=["p"], statistics=statistics, apply=apply, each="batch")
+    game = Game([Player(name="p", module=module)], [move])
+    assert play(game, batches=lambda k: batch(1.0, 2.0), table=Table(micro_batches=2)) == {"fit/x": 3.0}
+    assert play(game, batches=lambda k: batch(4.0, pass_end=True)) == {"fit/x": 4.0}
+    assert seen == [3.0, 4.0]
+    assert close(module.w, 7.0)
+    assert game.statistics == {}
+    assert Stage(name="s", game=game, steps=1).steps == 1  # needs no full passes, where a move of each pass does
+    whole = ClosedForm(name="fit", players=["p"], statistics=statistics, apply=apply)
+    with pytest.raises(ValueError, match="full_passes"):
+        Stage(name="s", game=Game([Player(name="p", module=module)], [whole]), steps=1)
 
 
 def test_a_closed_form_move_stops_at_what_is_not_finite_before_it_applies_it():

@@ -18,6 +18,15 @@ from simulacra.models.base import Model
 from simulacra.recipes import Plan, Recipe, all_recipes, find
 
 SMALL = {"batch": "6", "width": "4", "latent": "3"}
+PRINTED = {"fvbn", "nade", "rbm", "dbn", "dbm"}
+"""Systems whose papers are not on arXiv."""
+OWN = {
+    "dbn": {"hidden": "5,4", "fine_tuning": "1"},
+    "dbm": {"hidden": "5,4,3"},
+    "gmm": {"batch": "200000", "components": "3"},  # whole passes
+    "gnb": {"batch": "200000"},
+    "gmmn": {"hidden": "8,8"},
+}
 each = pytest.mark.parametrize("name", sorted(all_recipes()))
 
 
@@ -32,8 +41,11 @@ def sources(tmp_path_factory):
 
 def built(name, source, **options):
     kind = find(name)
+    small = {option: value for option, value in SMALL.items() if option in kind.options.model_fields}
     torch.manual_seed(0)
-    return kind.build(source.spec, len(source), kind.options().with_overrides({**SMALL, **options}, name))
+    return kind.build(
+        source.spec, len(source), kind.options().with_overrides({**small, **OWN.get(name, {}), **options}, name)
+    )
 
 
 def played(plan, source, steps=2):
@@ -49,10 +61,17 @@ def played(plan, source, steps=2):
     return terms
 
 
+CANNOT_SAMPLE = {"ae"}
+
+
 def data_of(name):
-    """Convolutions need images, strings need strings."""
+    """Convolutions and bits need images, strings need strings."""
     if name == "strings":
         return ["grammar"]
+    if name in ("fvbn", "nade", "made", "pixelcnn"):
+        return ["digits"] if name == "pixelcnn" else ["digits", "wide"]
+    if name in ("dbn", "dbm"):
+        return ["digits", "wide"]
     return ["digits", "wide"] if name in ("dcgan", "sngan", "cogan") else ["digits", "wide", "ring"]
 
 
@@ -68,7 +87,9 @@ def test_every_recipe_plays_two_steps_on_any_data(name, kind, sources):
     assert terms
     assert all(isfinite(value) for value in terms.values())
     assert any(not torch.equal(v, before[k]) for k, v in plan.model.state_dict().items())
-    assert isinstance(plan.model, Samples)
+    if not isinstance(plan.model, Samples):
+        assert name in CANNOT_SAMPLE
+        return
     samples = plan.model.sample(3)
     assert samples.shape == (3, *source.spec.shape)
     assert samples.isfinite().all()
@@ -112,7 +133,7 @@ def test_every_recipe_says_who_it_is(name):
     assert entry.keys() == {"name", "family", "rows", "data", "paper"}
     assert all(entry.values())
     assert entry["name"] == name
-    assert "arXiv" in entry["paper"]
+    assert "arXiv" in entry["paper"] or name in PRINTED
     for word in ("command", f"simulacra train {name}", "budget", "score"):
         assert word in kind.about
 

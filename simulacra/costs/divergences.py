@@ -17,7 +17,26 @@ Function = Callable[[Tensor], Tensor]
 
 def kl_standard_normal(mean: Tensor, log_variance: Tensor) -> Tensor:
     """KL(N(μ, diag σ²) ‖ N(0, I)) `[N]` from μ and log σ² `[N, J]` (Kingma & Welling 2014, appendix B)."""
-    return -0.5 * (1.0 + log_variance - mean.square() - log_variance.exp()).sum(1)
+    return kl_of_each(mean, log_variance).sum(1)
+
+
+def kl_of_each(mean: Tensor, log_variance: Tensor) -> Tensor:
+    """The parts of `kl_standard_normal` that belong to each dimension, `[N, J]`."""
+    return -0.5 * (1.0 + log_variance - mean.square() - log_variance.exp())
+
+
+def kl_standard_normal_cholesky(mean: Tensor, factor: Tensor) -> Tensor:
+    """KL(N(μ, LLᵀ) ‖ N(0, I)) `[N]` from μ `[N, J]` and lower triangular L `[N, J, J]` with a positive diagonal:
+    ½(tr LLᵀ + μᵀμ − J) − Σ_j log L_jj."""
+    spread = factor.square().sum((1, 2)) + mean.square().sum(1) - mean.shape[1]
+    return 0.5 * spread - factor.diagonal(dim1=1, dim2=2).log().sum(1)
+
+
+def free_bits(kl: Tensor, floor: float) -> Tensor:
+    """Σ_j max(λ, mean over rows of KL_j), a scalar, from `kl` `[N, J]` and λ = `floor` in nats (Kingma et al. 2016,
+    "Improved Variational Inference with Inverse Autoregressive Flow", each dimension a group of its own).
+    Where a dimension costs less than λ it has no gradient. The mean is over the rows seen together."""
+    return kl.mean(0).clamp(min=floor).sum()
 
 
 class Gaussian(NamedTuple):

@@ -5,6 +5,7 @@ import gzip
 import os
 from pathlib import Path
 from typing import Any
+from zipfile import BadZipFile
 
 import numpy as np
 from numpy.typing import NDArray
@@ -43,6 +44,22 @@ def open_mnist(request: Request) -> Source:
 def open_fashion_mnist(request: Request) -> Source:
     """Fashion-MNIST (Xiao et al. 2017): 60,000 and 10,000 garments, 28x28 grey."""
     return _open_idx(request, "FashionMNIST", GARMENTS)
+
+
+def open_binarized_mnist(request: Request) -> Source:
+    """MNIST made black and white once and for all (Salakhutdinov & Murray 2008; split of Larochelle & Murray 2011):
+    60,000 and 10,000 digits, 28x28, without labels; from `binarized_mnist.npz`, as it cannot be downloaded.
+
+    The file holds `train`, `valid` and `test`, each uint8 [N, 98], bits packed by `numpy.packbits`. The training split
+    is `train` with the 10,000 rows of `valid` after it.
+    """
+    folder = _local("binarized_mnist")
+    if folder is None:
+        raise UserError("'binarized_mnist' is not downloaded: set SIMULACRA_DATA to a folder that holds it")
+    names = ("train", "valid") if request.split == "train" else ("test",)
+    images = _read_bits(folder / "binarized_mnist.npz", names)
+    of = f"binarized_mnist ({request.split})"
+    return image_source(request, ImageArray(of=of, images=images.reshape(-1, 28, 28, 1) * np.uint8(255)))
 
 
 def open_usps(request: Request) -> Source:
@@ -160,6 +177,18 @@ def _read_sheets(folder: Path, split: str) -> tuple[NDArray[np.uint8], NDArray[n
 def _sheet(path: Path) -> NDArray[np.uint8]:
     with Image.open(path) as im:
         return np.asarray(im.convert("RGB")).reshape(-1, 32, 32, 3)
+
+
+def _read_bits(path: Path, names: tuple[str, ...]) -> NDArray[np.uint8]:
+    """Zeros and ones [N, 784] of packed arrays, one after the other."""
+    try:
+        with np.load(path, allow_pickle=False) as file:
+            packed = np.concatenate([file[name] for name in names])
+        if packed.dtype != np.uint8 or packed.shape[1:] != (98,):
+            raise ValueError(f"{packed.dtype} of shape {packed.shape}")
+        return np.unpackbits(packed, axis=1)
+    except (OSError, KeyError, ValueError, EOFError, BadZipFile) as error:
+        raise UserError(f"{str(path)!r} is torn ({' '.join(str(error).split())[:120]}): copy it again") from error
 
 
 def _read_hdf5(path: Path, split: str) -> tuple[NDArray[np.uint8], NDArray[np.int64]]:

@@ -8,7 +8,14 @@ from simulacra.data.arrays import open_npz
 from simulacra.data.files import open_folder, open_zip
 from simulacra.data.hub import open_hub
 from simulacra.data.joined import join
-from simulacra.data.known import open_cifar10, open_digits, open_fashion_mnist, open_mnist, open_usps
+from simulacra.data.known import (
+    open_binarized_mnist,
+    open_cifar10,
+    open_digits,
+    open_fashion_mnist,
+    open_mnist,
+    open_usps,
+)
 from simulacra.data.request import SPLITS, Request
 from simulacra.data.source import Source
 from simulacra.data.worlds.grammar import open_grammar
@@ -20,6 +27,7 @@ Opener = Callable[[Request], Source]
 NAMES: dict[str, Opener] = {
     "digits": open_digits,
     "mnist": open_mnist,
+    "binarized_mnist": open_binarized_mnist,
     "fashion_mnist": open_fashion_mnist,
     "usps": open_usps,
     "cifar10": open_cifar10,

@@ -4,7 +4,7 @@ restricted Boltzmann machines, as Salakhutdinov & Murray (2008) estimate it."""
 from collections.abc import Iterator, Sequence
 from dataclasses import dataclass
 from itertools import pairwise
-from math import inf, log
+from math import inf, log, pi
 from typing import NamedTuple, Protocol, TypeVar
 
 import torch
@@ -166,6 +166,68 @@ class RBMPath:
         return self.at(_bits(torch.addmm(biases, hidden, self.weights.T, alpha=beta), generator))
 
 
+class Real(NamedTuple):
+    """Values v `[chains, V]` of a Gaussian RBM's visible units, and what its hidden units get, (v/σ)W + a `[chains,
+    H]`."""
+
+    values: Tensor
+    drive: Tensor
+
+
+class GaussianRBMPath:
+    """From independent Gaussians N(b_A, diag σ²) to the Gaussian RBM of energy Σ_i (v_i − b_i)² / 2σ_i² − (v/σ)ᵀWh −
+    aᵀh (Hinton 2010, eq. 17), hidden units summed out: log f_β(v) = −(1 − β) Σ_i (v_i − b_Ai)² / 2σ_i² − β Σ_i (v_i −
+    b_i)² / 2σ_i² + Σ_j log(1 + exp β((v/σ)ᵀW_j + a_j)).
+
+    Computed in float64, on the device of the weights.
+
+    Args:
+        weights: W `[V, H]`.
+        visible_bias: b `[V]`.
+        hidden_bias: a `[H]`.
+        sigma: σ `[V]`.
+        base_bias: b_A `[V]`; b where left out.
+    """
+
+    def __init__(
+        self, weights: Tensor, visible_bias: Tensor, hidden_bias: Tensor, sigma: Tensor, base_bias: Tensor | None = None
+    ) -> None:
+        parts = weights, visible_bias, hidden_bias, sigma, visible_bias if base_bias is None else base_bias
+        self.weights, self.mean, self.hidden_bias, self.sigma, self.base = (p.detach().double() for p in parts)
+        self.device = weights.device
+        self.log_base = _log_normaliser(self.sigma) + len(self.hidden_bias) * log(2)
+
+    def at(self, values: Tensor) -> Real:
+        """The state of visible units `values` `[chains, V]`: `log_density(path.at(v), 1.0)` is log p(v) + log Z."""
+        values = values.to(self.weights)
+        return Real(values, torch.addmm(self.hidden_bias, values / self.sigma, self.weights))
+
+    def start(self, chains: int, generator: torch.Generator) -> Real:
+        """Independent Gaussians around b_A."""
+        return self.at(_normal(self.base.expand(chains, -1), self.sigma, generator))
+
+    def log_density(self, state: Real, beta: float) -> Tensor:
+        """log f_β `[chains]`."""
+        far, near = (((state.values - m) / self.sigma).square().sum(1) for m in (self.base, self.mean))
+        return -0.5 * ((1.0 - beta) * far + beta * near) + _softplus(beta * state.drive).sum(1)
+
+    def transition(self, state: Real, beta: float, generator: torch.Generator) -> Real:
+        """A sweep of Gibbs sampling. Given h, completing the square leaves N((1 − β) b_A + β (b + σ Wh), diag σ²)."""
+        hidden = _bits(beta * state.drive, generator)
+        mean = (1.0 - beta) * self.base + beta * (self.mean + self.sigma * (hidden @ self.weights.T))
+        return self.at(_normal(mean, self.sigma, generator))
+
+
+def _normal(mean: Tensor, sigma: Tensor, generator: torch.Generator) -> Tensor:
+    """Draws from N(`mean`, diag `sigma`²)."""
+    return mean + sigma * torch.randn(mean.shape, generator=generator, device=mean.device, dtype=mean.dtype)
+
+
+def _log_normaliser(sigma: Tensor) -> float:
+    """log ∫ exp(−Σ v_i²/2σ_i²) dv."""
+    return (sigma.log() + 0.5 * log(2 * pi)).sum().item()
+
+
 def _bits(logits: Tensor, generator: torch.Generator) -> Tensor:
     """Independent bits that are one with probability sigmoid(`logits`)."""
     uniform = torch.rand(logits.shape, generator=generator, device=logits.device, dtype=logits.dtype)
@@ -194,6 +256,27 @@ def exact_log_z(weights: Tensor, visible_bias: Tensor, hidden_bias: Tensor) -> f
     w, b, a = (part.detach().double() for part in (weights, visible_bias, hidden_bias))
     blocks = [(h @ a + _softplus(b + h @ w.T).sum(1)).logsumexp(0) for h in _configurations(len(a), a.device)]
     return torch.stack(blocks).logsumexp(0).item()
+
+
+def exact_gaussian_log_z(weights: Tensor, visible_bias: Tensor, hidden_bias: Tensor, sigma: Tensor) -> float:
+    """log Z of a Gaussian RBM, its hidden units enumerated and v integrated out: log Σ_h exp(aᵀh + bᵀ(Wh/σ) + ½‖Wh‖²) +
+    Σ_i log √(2π) σ_i. In float64, as `exact_log_z`.
+
+    Raises:
+        UserError: more than 25 hidden units.
+    """
+    if len(hidden_bias) > LARGEST:
+        raise UserError(f"exact log Z: {len(hidden_bias)} units are too many to enumerate (at most {LARGEST}): use AIS")
+    w, b, a, s = (part.detach().double() for part in (weights, visible_bias, hidden_bias, sigma))
+    pulls = ((h, h @ w.T) for h in _configurations(len(a), a.device))
+    blocks = [(h @ a + pull @ (b / s) + 0.5 * pull.square().sum(1)).logsumexp(0) for h, pull in pulls]
+    return torch.stack(blocks).logsumexp(0).item() + _log_normaliser(s)
+
+
+def known(log_z: float) -> LogZ:
+    """A log Z that is no estimate."""
+    nothing = torch.zeros(0, dtype=torch.float64)
+    return LogZ(value=log_z, standard_error=0.0, low=log_z, high=log_z, effective_chains=inf, log_weights=nothing)
 
 
 def _configurations(units: int, device: torch.device) -> Iterator[Tensor]:

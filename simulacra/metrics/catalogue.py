@@ -26,6 +26,8 @@ HOMES = {
     "classification": ("ClassificationAccuracy",),
     "parzen": ("Parzen",),
     "likelihood": ("ELBO", "IWAE"),
+    "energy": ("AIS",),
+    "active_units": ("ActiveUnits",),
     "path_length": ("PathLength",),
 }
 """Modules of this package and the measures in them, in the order in which they are listed."""

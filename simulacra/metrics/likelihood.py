@@ -45,7 +45,7 @@ class ELBO(ModelMeasure):
             value, kind = model.log_prob(rows, seed=setting.seed, start=first)
             return _columns(value.double().cpu(), KINDS.index(kind), rows[0].numel())
 
-        records = _of_all_rows(self.name, setting, self.config.rows, record)
+        records = of_all_rows(self.name, setting, self.config.rows, record)
         _, kind, width = records[0].tolist()
         return {"log_prob": _score(records, kind=KINDS[int(kind)], bits_per_dimension=_bits(records, width))}
 
@@ -80,7 +80,7 @@ class IWAE(ModelMeasure):
             bounds = [weighted_bound(model, x, samples, seed=setting.seed, start=start) for start, x in parts]
             return torch.cat([_columns(value, effective, rows[0].numel()) for value, effective in bounds])
 
-        records = _of_all_rows(self.name, setting, self.config.images, record)
+        records = of_all_rows(self.name, setting, self.config.images, record)
         facts = {"samples": samples, "effective_samples": records[:, 1].mean().item()}
         return {"iwae": _score(records, **facts, bits_per_dimension=_bits(records, records[0, 2].item()))}
 
@@ -108,7 +108,7 @@ def _columns(*parts: Tensor | float) -> Tensor:
     return torch.stack(full, dim=1)
 
 
-def _of_all_rows(name: str, setting: Setting, limit: int | None, record: Callable[[int, Tensor], Tensor]) -> Tensor:
+def of_all_rows(name: str, setting: Setting, limit: int | None, record: Callable[[int, Tensor], Tensor]) -> Tensor:
     """What `record` says of every test row, by its number, of all ranks: `[N, columns]`."""
     kept = Kept()
     for first, rows in setting.test(limit):

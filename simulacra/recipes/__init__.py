@@ -12,6 +12,8 @@ from dataclasses import dataclass
 from importlib.metadata import EntryPoint, entry_points
 from typing import Any, Literal
 
+from torch import Tensor
+
 from simulacra.config import Config
 from simulacra.data.spec import Spec
 from simulacra.errors import unknown
@@ -25,13 +27,16 @@ log = logging.getLogger(__name__)
 class Plan:
     """What a recipe returns: the model that will remain, the stages that train it, and the batch they are played on.
 
-    The lengths of the stages are the default budget. `options` are the recipe's, with nothing left open.
+    The lengths of the stages are the default budget. `options` are the recipe's, with nothing left open. `prepare` is
+    called before the first step of a new run with rows of the training data `[N, ...]`, as a batch has them: for first
+    values that depend on the data.
     """
 
     model: Model
     stages: Sequence[Stage]
     batch: int
     options: Config
+    prepare: Callable[[Tensor], None] | None = None
 
     def __post_init__(self) -> None:
         for stage in self.stages:

@@ -1,37 +1,52 @@
-"""The variational autoencoder."""
+"""Variational autoencoders: *vae*, the same trained by an importance weighted bound (*iwae*), and *hvae*."""
 
 from functools import partial
-from typing import Literal
+from typing import Literal, TypeVar
 
 from pydantic import Field
 
+from simulacra.config import Sizes
 from simulacra.data.spec import Spec
 from simulacra.errors import UserError
-from simulacra.game import Game, Player, Stage
+from simulacra.game import Cost, Game, Player, Stage
+from simulacra.models.base import Model
+from simulacra.models.hvae import HVAE, HVAEConfig
 from simulacra.models.vae import VAE, VAEConfig
-from simulacra.optimizers import Adam, Schedule, schedule
+from simulacra.optimizers import schedule
 from simulacra.recipes import Plan, budget, recipe
+from simulacra.recipes.coders import CoderOptions, TrainingOptions, likelihood_of, settle
 
 
-class VAEOptions(VAEConfig):
-    """Options of the recipe `vae`; what is left open follows from the data."""
+class BoundOptions(CoderOptions, VAEConfig, TrainingOptions):
+    """Options of a VAE under any bound; what is left open follows from the data."""
 
-    network: Literal["mlp", "conv"] | None = Field(
-        None, description="encoder and decoder: perceptrons or convolutions (default: conv for colour or above 32 x 32)"
-    )
-    likelihood: Literal["bernoulli", "gaussian"] | None = Field(
-        None, description="p(x|z): of bits, or of real values (default: bernoulli for one channel)"
-    )
-    width: int | None = Field(None, ge=1, description="units of a hidden layer (mlp: 500), channels (conv: 32)")
-    latent: int | None = Field(None, ge=1, description="dimensions of the latent z (default: 40, conv: 64)")
-    depth: int | None = Field(None, ge=1, le=100, description="hidden layers (mlp: 2)")
-    sigma: float | None = Field(None, gt=0, description="standard deviation of the gaussian likelihood (0.1)")
+
+class VAEOptions(BoundOptions):
+    """Options of the recipe `vae`."""
+
     samples: int = Field(1, ge=1, description="L, draws of z per image in the objective")
-    batch: int = Field(128, ge=1, description="images per step")
-    optimizer: Adam = Adam(lr=1e-3)
-    schedule: Schedule = Field("cosine", description="how the learning rate falls over the horizon")
-    average: float | None = Field(0.999, ge=0, lt=1, description="decay of the averaged weights; null for none")
-    clip: float | None = Field(None, gt=0, description="bound on the gradient's norm")
+    beta: float = Field(1.0, ge=0, description="weight of the divergence from the prior (beta-VAE)")
+    free_bits: float = Field(
+        0.0, ge=0, description="nats below which a dimension's divergence counts no less (of all, with full covariance)"
+    )
+
+
+class IWAEOptions(BoundOptions):
+    """Options of the recipe `iwae`."""
+
+    samples: int = Field(50, ge=1, description="K, importance samples per image in the objective")
+
+
+class HVAEOptions(HVAEConfig, TrainingOptions):
+    """Options of the recipe `hvae`; what is left open follows from the data."""
+
+    latents: Sizes = Field((100, 50), min_length=1, max_length=20, description="dimensions of h_1, h_2, ... from x up")
+    likelihood: Literal["bernoulli", "gaussian"] | None = Field(
+        None, description="p(x|h): of bits, or of real values (default: bernoulli for one channel)"
+    )
+    sigma: float | None = Field(None, gt=0, description="standard deviation of the gaussian likelihood (0.1)")
+    samples: int = Field(1, ge=1, description="K, importance samples per image; 1: the ELBO")
+    free_bits: float = Field(0.0, ge=0, description="nats below which a dimension's divergence counts no less")
 
 
 @recipe(
@@ -51,6 +66,73 @@ def vae(spec: Spec, size: int, options: VAEOptions) -> Plan:
     """
     options = resolve(spec, options)
     model = VAE(options.part(VAEConfig), spec)
+    cost = partial(model.cost, samples=options.samples, beta=options.beta, floor=options.free_bits)
+    return alone(model, cost, size, options)
+
+
+@recipe(
+    "iwae",
+    family="explicit densities",
+    rows=["A12"],
+    data="mnist",
+    paper="Burda, Grosse & Salakhutdinov 2016, Importance Weighted Autoencoders, arXiv:1509.00519",
+    options=IWAEOptions,
+)
+def iwae(spec: Spec, size: int, options: IWAEOptions) -> Plan:
+    """The same model as *vae*, descending the importance weighted bound of K samples. A step decodes K times as much.
+
+    command   simulacra train iwae --data mnist
+    budget    100 passes over small sets, at most 40 000 steps
+    score     none measured yet
+    """
+    options = resolve(spec, options)
+    model = VAE(options.part(VAEConfig), spec)
+    return alone(model, partial(model.importance_weighted, samples=options.samples), size, options)
+
+
+@recipe(
+    "hvae",
+    family="explicit densities",
+    rows=["A11"],
+    data="mnist",
+    paper="Rezende, Mohamed & Wierstra 2014, Stochastic Backpropagation and Approximate Inference in Deep Generative "
+    "Models, arXiv:1401.4082",
+    options=HVAEOptions,
+)
+def hvae(spec: Spec, size: int, options: HVAEOptions) -> Plan:
+    """Layers of latents, drawn from the top down and inferred from the bottom up, descend the negative ELBO, or the
+    importance weighted bound where --samples is above 1.
+
+    command   simulacra train hvae --data mnist
+    budget    100 passes over small sets, at most 40 000 steps
+    score     none measured yet
+    """
+    likelihood = likelihood_of(spec, options.likelihood, options.sigma)
+    sigma = options.sigma or (0.1 if likelihood == "gaussian" else None)
+    options = options.model_copy(update={"likelihood": likelihood, "sigma": sigma})
+    if options.samples > 1 and options.free_bits:
+        raise UserError("--free-bits are of the ELBO, --samples asks for the importance weighted bound: leave out one")
+    model = HVAE(options.part(HVAEConfig), spec)
+    many = partial(model.importance_weighted, samples=options.samples)
+    cost = many if options.samples > 1 else partial(model.cost, floor=options.free_bits)
+    return alone(model, cost, size, options)
+
+
+Options = TypeVar("Options", bound=BoundOptions)
+
+
+def resolve(spec: Spec, options: Options) -> Options:
+    """Settle what was left open by the data's shape. Raises UserError for options that would be ignored."""
+    options = settle(spec, options)
+    if options.learned_sigma and options.likelihood == "bernoulli":
+        raise UserError(
+            "--learned-sigma is of the gaussian likelihood, it is bernoulli here: add --likelihood gaussian"
+        )
+    return options
+
+
+def alone(model: Model, cost: Cost, size: int, options: TrainingOptions) -> Plan:
+    """The plan of a model that descends one cost as one player."""
     player = Player(
         name="autoencoder",
         module=model,
@@ -59,26 +141,6 @@ def vae(spec: Spec, size: int, options: VAEOptions) -> Plan:
         clip=options.clip,
         rate=schedule(options.schedule),
     )
-    game = Game.single(player, partial(model.cost, samples=options.samples))
     steps = budget(100, size, options.batch, within=(2000, 40_000))
-    return Plan(model=model, stages=[Stage(name="train", game=game, steps=steps)], batch=options.batch, options=options)
-
-
-def resolve(spec: Spec, options: VAEOptions) -> VAEOptions:
-    """Settle what was left open by the data's shape. Raises UserError for options that would be ignored."""
-    image = spec.kind == "image"
-    large = image and (spec.shape[0] > 1 or max(spec.shape[1:]) > 32)
-    network = options.network or ("conv" if large else "mlp")
-    likelihood = options.likelihood or ("bernoulli" if image and spec.shape[0] == 1 else "gaussian")
-    if options.depth and network == "conv":
-        raise UserError("--depth is of the mlp, the network here is conv: leave it out, or add --network mlp")
-    if options.sigma and likelihood == "bernoulli":
-        raise UserError("--sigma is of the gaussian likelihood, it is bernoulli here: add --likelihood gaussian")
-    if network == "conv" and not image:
-        raise UserError("--network conv is for images, the data is vectors: use mlp")
-    if likelihood == "bernoulli" and not image:
-        raise UserError("--likelihood bernoulli is of the brightness of images, the data is vectors: use gaussian")
-    defaults = {"conv": {"width": 32, "latent": 64}, "mlp": {"width": 500, "latent": 40, "depth": 2}}[network]
-    defaults |= {"sigma": 0.1} if likelihood == "gaussian" else {}
-    open_ones = {name: value for name, value in defaults.items() if getattr(options, name) is None}
-    return options.model_copy(update={"network": network, "likelihood": likelihood, **open_ones})
+    stage = Stage(name="train", game=Game.single(player, cost), steps=steps)
+    return Plan(model=model, stages=[stage], batch=options.batch, options=options)

@@ -15,12 +15,14 @@ from tests.checks import toys
 @dataclass(frozen=True, kw_only=True)
 class Case:
     """A game under test. `per_sample`: its costs and networks treat every row alone, so that ranks and micro-batches
-    change nothing; otherwise (batch norm, second passes over a batch) ranks stay equal to each other."""
+    change nothing; otherwise (batch norm, second passes over a batch) ranks stay equal to each other. `closed`: it is
+    moved in closed form alone."""
 
     name: str
     data: str
     build: Callable[[Spec], Sequence[Stage]]
     per_sample: bool = True
+    closed: bool = False
     batch: int = 16
     recipe: str | None = None
     plan: Callable[[Spec], Plan] | None = None
@@ -36,8 +38,10 @@ class Case:
             torch.set_default_dtype(before)
 
 
-def recipe(name: str, data: str = "digits", per_sample: bool = True, **options: str) -> Case:
-    """The game of a recipe, made small by `options`."""
+def recipe(
+    name: str, data: str = "digits", per_sample: bool = True, closed: bool = False, rows: int = 16, **options: str
+) -> Case:
+    """The game of a recipe, made small by `options`, played on batches of so many `rows`."""
 
     def plan(spec: Spec) -> Plan:
         kind = find(name)
@@ -48,6 +52,8 @@ def recipe(name: str, data: str = "digits", per_sample: bool = True, **options: 
         data=data,
         build=lambda spec: plan(spec).stages,
         per_sample=per_sample,
+        closed=closed,
+        batch=rows,
         recipe=name,
         plan=plan,
     )
@@ -57,7 +63,7 @@ RESTLESS: dict[str, Any] = {"discriminator.lr": "0.01", "generator.lr": "0.1"}
 """Rates at which a discriminator that rests above 0.56 does so from the third step and moves again from the sixth."""
 
 CASES = [
-    Case(name="expectation-maximisation", data="digits", build=toys.expectation_maximisation, batch=400),
+    Case(name="expectation-maximisation", data="digits", build=toys.expectation_maximisation, batch=400, closed=True),
     Case(name="persistent-chain", data="digits", build=toys.persistent_chain),
     Case(name="cycle", data="ring", build=toys.cycle),
     Case(name="consensus", data="ring", build=toys.simultaneous(toys.RULES["consensus"])),
@@ -66,6 +72,30 @@ CASES = [
     Case(name="growing", data="digits", build=toys.growing),
     recipe("vae", width="16", latent="3"),
     recipe("vae", network="conv", width="4", likelihood="gaussian", samples="2"),
+    recipe("fvbn"),
+    recipe("nade", width="5"),
+    recipe("nade", width="5", activation="sigmoid"),
+    recipe("made", width="70", depth="1"),
+    recipe("made", width="70", orders="3", direct="false"),
+    recipe("pixelcnn", width="3", depth="1", head="4"),
+    recipe("realnvp", width="4", depth="1", couplings="2", scales="2"),
+    recipe("realnvp", "ring", width="8", couplings="2"),
+    recipe("rbm", hidden="6", batch="16", k="2"),
+    recipe("rbm", hidden="6", persistent="false", average="0.9", bits="threshold", decay="0"),
+    recipe("rbm", "ring", hidden="5", batch="16", lr="0.1"),
+    recipe("dbn", hidden="7,6,5", batch="16"),
+    recipe("dbn", hidden="6,5", persistent="false", fine_tuning="1", decay="0"),
+    recipe("dbm", hidden="5,4,3", batch="16"),
+    recipe("vae", width="16", latent="3", covariance="full", beta="2", likelihood="gaussian", learned_sigma="true"),
+    recipe("vae", width="16", latent="3", free_bits="0.5", per_sample=False),
+    recipe("iwae", width="16", latent="3", samples="5"),
+    recipe("hvae", width="16", latents="4,3,2"),
+    recipe("hvae", "ring", width="16", latents="4,3", samples="3"),
+    recipe("ae", width="16", latent="3"),
+    recipe("dae", width="16", latent="3", walkback="2", steps="5"),
+    recipe("dae", "ring", width="16", latent="3", steps="5"),
+    recipe("dae", network="conv", width="4", latent="3", corruption="masking", likelihood="gaussian", steps="5"),
+    recipe("gsn", hidden="12,10,8", walkback="3", steps="5"),
     recipe("gan", "ring", width="16", latent="3", r1="1.0", r1_every="3"),
     recipe(
         "gan", "ring", width="16", latent="3", objective="wasserstein", gradient_penalty="10", discriminator_steps="2"
@@ -113,6 +143,14 @@ CASES = [
     recipe("strings", "grammar", estimator="straight-through", width="8", latent="3", objective="relativistic"),
     recipe("strings", "grammar", estimator="score", width="8", latent="3", r1="1.0", r1_every="3"),
     recipe("strings", "grammar", estimator="score", width="8", latent="3", autoregressive="false", rest_above="0.56"),
+    recipe("gmm", closed=True, rows=400, components="3"),
+    recipe("gmm", closed=True, rows=400, components="3", covariance="tied"),
+    recipe("gmm", closed=True, rows=100, components="3", covariance="diagonal", em="stepwise"),
+    recipe("gmm", "ring", closed=True, rows=30_000, components="4", covariance="spherical"),
+    recipe("gnb", closed=True, rows=400),
+    recipe("gmmn", latent="3", hidden="8,12", per_sample=False),
+    recipe("gmmn", "ring", latent="3", hidden="8", objective="unbiased", average="null", per_sample=False),
+    recipe("gmmn", latent="3", hidden="8", space="code", code="4", encoder="9", per_sample=False),
 ]
 MODELS = [case for case in CASES if case.plan]
 BY_NAME = {case.name: case for case in CASES}

@@ -39,6 +39,38 @@ def test_digits_are_the_1797_of_scikit_learn():
     assert ((shares > 0.15) & (shares < 0.17)).all()
 
 
+def test_binarised_mnist_unpacks_bits_and_has_validation_rows_at_the_end(tmp_path, monkeypatch):
+    monkeypatch.setenv("SIMULACRA_DATA", str(tmp_path))
+    place = tmp_path / "binarized_mnist"
+    place.mkdir()
+    bits = (np.random.default_rng(0).random((9, 784)) < 0.3).astype(np.uint8)
+    packed = np.packbits(bits, axis=1)
+    np.savez(place / "binarized_mnist.npz", train=packed[:4], valid=packed[4:6], test=packed[6:])
+    train, test = open_data("binarized_mnist"), open_data("binarized_mnist", split="test")
+    assert (len(train), len(test), train.labels) == (6, 3, None)
+    assert (train.data.flatten(1).numpy() == 255 * bits[:6]).all()
+    assert (test.data.flatten(1).numpy() == 255 * bits[6:]).all()
+    assert train.spec.shape == (1, 28, 28)
+    np.savez(place / "binarized_mnist.npz", train=packed[:4], valid=packed[4:6, :50], test=packed[6:])
+    refusal("binarized_mnist", "torn")
+    (place / "binarized_mnist.npz").write_bytes(b"PK\x03\x04 half")
+    refusal("binarized_mnist", "torn")
+    (place / "binarized_mnist.npz").unlink()
+    place.rmdir()
+    refusal("binarized_mnist", "SIMULACRA_DATA")
+
+
+@real
+def test_the_static_binarisation_is_of_mnist():
+    """Every test row is black where MNIST's images are."""
+    test, digits = open_data("binarized_mnist", split="test"), open_data("mnist", split="test")
+    assert len(open_data("binarized_mnist")) == 60_000
+    assert set(test.data.unique().tolist()) == {0, 255}
+    ever = (digits.data > 0).any(0)
+    assert not (test.data[:, ~ever] > 0).any()
+    assert (test.data.float().mean() / digits.data.float().mean()).item() == pytest.approx(1.0, abs=0.02)
+
+
 def test_describe_counts_classes():
     told = describe(open_data("digits", split="test"))
     assert told["images"] == sum(told["classes"].values()) == 296

@@ -1,0 +1,142 @@
+"""Boltzmann machines and a deep belief net on static binarised MNIST: log p(x) of the 10 000 test images.
+
+    SIMULACRA_DATA=... python -m benchmarks.boltzmann [--out runs] [--jobs 2] [--only rbm-cd25 ...] [--plan] [--show]
+
+Protocol (Salakhutdinov & Murray 2008): 500 hidden units by CD-1, CD-3 and CD-25, and by PCD-1 beside them, batches of
+100, 200 passes over the 60 000 training images at a rate that falls linearly from 0.05 to zero; log Z by 100 runs of
+annealed importance sampling along their 14 500 steps from the base rates of the training bits. The deep belief net
+(500-2000) learns both layers by CD-25, 100 passes each, without fine-tuning: beside its variational bound stand the
+estimate of its first layer alone, which the bound is to exceed, and the bound of 100 importance samples of h1 for
+every tenth image, both with log Z estimated alike. The deep Boltzmann machine (500-500-1000) learns by PCD-5 and mean
+field in its last stage, four sevenths of its steps; its score is the variational bound. Their schedules of training
+are others, which their papers do not give in full. `--plan` counts the first stage of a row only: the net's second one
+takes 2.5 times as long.
+
+A row's share of its full budget is 1 unless `--steps-share` says otherwise; the table says it.
+"""
+
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+import torch
+
+import simulacra
+from benchmarks.tables import Row, Table, arguments, chosen, markdown, plan, write
+from simulacra.data import open_data
+from simulacra.data.batch import to_unit
+from simulacra.metrics.likelihood import weighted_bound
+from simulacra.models.dbn import DBN
+from simulacra.models.rbm import RBM, RBMConfig
+
+DATA, STEPS = "binarized_mnist", 120_000
+MACHINES = {
+    "rbm-cd1": {"k": "1", "persistent": "false"},
+    "rbm-cd3": {"k": "3", "persistent": "false"},
+    "rbm-cd25": {"k": "25", "persistent": "false"},
+    "rbm-pcd1": {"k": "1", "persistent": "true"},
+}
+NET = {"hidden": "500,2000", "k": "25", "persistent": "false"}
+PUBLISHED = {
+    "rbm-cd1": "-125.53",
+    "rbm-cd3": "-105.50",
+    "rbm-cd25": "-86.34",
+    "dbn": "-86.22 (bound), -84.55 (MS09)",
+    "dbm": "-84.62 (another net: 512-1024)",
+}
+HEAD = [
+    "row",
+    "log p(x), nats",
+    "log Z",
+    "published",
+    "first layer alone",
+    "100 samples",
+    "share",
+    "seconds",
+    "command",
+]
+
+
+def rows(share: float) -> list[Row]:
+    """The machines, and the net; `share` of the full budget."""
+    steps = max(round(share * STEPS), 2)
+    found = [Row(key, "rbm", DATA, steps, {"hidden": "500"} | options) for key, options in MACHINES.items()]
+    return [
+        *found,
+        Row("dbn", "dbn", DATA, steps, NET),
+        Row("dbm", "dbm", DATA, steps, {"hidden": "500,500,1000", "k": "5"}),
+    ]
+
+
+def judge(run: Path) -> dict[str, Any]:
+    """The estimate with its error; of the net, also what its parts are worth."""
+    score = simulacra.evaluate(run, metrics="ais", quiet=True).scores["ais"]
+    found: dict[str, Any] = {"ais": score.value, "error": score.standard_error, "facts": dict(score.facts)}
+    model = simulacra.load(run)
+    return found | (_of_net(model) if isinstance(model, DBN) else {})
+
+
+def _of_net(net: DBN) -> dict[str, Any]:
+    test = _rows("test")
+    alone = first_layer(net)
+    log_z = alone.partition()
+    weighted = weighted_bound(net, test[::10], 100)[0]  # the rows are sorted by digit
+    return {
+        "first": (alone.unnormalised(test) - log_z.value).mean().item(),
+        "first_error": log_z.standard_error,
+        "weighted": weighted.mean().item(),
+    }
+
+
+def first_layer(net: DBN) -> RBM:
+    """The machine that the net's first layer learned as. Of a net that was fine-tuned there is none."""
+    layer = net.directed[0]
+    if not torch.equal(layer.recognition, layer.generation):
+        raise ValueError("the net was fine-tuned: its first layer is a machine no more")
+    machine = RBM(RBMConfig(hidden=layer.recognition.shape[1]), net.spec)
+    machine.prepare(_rows("train"))  # for the base rates
+    with torch.no_grad():
+        machine.weight.copy_(layer.recognition)
+        machine.hidden_bias.copy_(layer.hidden_bias)
+        machine.visible_bias.copy_(layer.visible_bias)
+    return machine
+
+
+def _rows(split: str) -> torch.Tensor:
+    """All images in [−1, 1]."""
+    source = open_data(DATA, split=split)
+    return to_unit(source.rows(np.arange(len(source))))
+
+
+def text(done: dict[str, dict[str, Any]], listed: list[Row]) -> str:
+    """A line per finished row."""
+    return markdown(HEAD, [_line(row, done[row.key]) for row in listed if row.key in done])
+
+
+def _line(row: Row, found: dict[str, Any]) -> list[object]:
+    facts = found["facts"]
+    log_z = f"{facts['log_z']:.2f} ± {facts.get('log_z_standard_error', 0.0):.2f}"
+    first = f"{found['first']:.2f} ± {found['first_error']:.2f}" if "first" in found else "-"
+    weighted = f"{found['weighted']:.2f}" if "weighted" in found else "-"
+    share = int(found["command"].split("--steps ")[1].split()[0]) / STEPS
+    score = f"{found['ais']:.2f} ± {found['error']:.2f}"
+    published = PUBLISHED.get(row.key, "-")
+    command = f"`{found['command']}`"
+    return [row.key, score, log_z, published, first, weighted, f"{share:.2f}", found["seconds"], command]
+
+
+def main() -> None:
+    parser = arguments(__doc__)
+    parser.add_argument("--steps-share", type=float, default=1.0, help="of the full budget (default: all of it)")
+    given = parser.parse_args()
+    listed = rows(given.steps_share)
+    todo, table = chosen(listed, given.only), Table("boltzmann", listed, judge)
+    if given.plan:
+        return plan(todo)
+    if not given.show:
+        table.run(given.out / "boltzmann", given.jobs, todo)
+    write("boltzmann", text(table.done(), listed))
+
+
+if __name__ == "__main__":
+    main()

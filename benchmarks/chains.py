@@ -1,0 +1,103 @@
+"""Where the Markov chains of *dae* and *gsn* go on MNIST: which digits they visit, and how good their samples are.
+
+    SIMULACRA_DATA=... python -m benchmarks.chains [--out runs] [--jobs 2] [--only gsn ...] [--plan] [--show]
+
+Each row is a `simulacra train` command of 20 000 updates in batches of 128; the denoising autoencoder once without
+walkback. Ten chains of 1 000 transitions start from uniform noise; the classifier `mnist` (99.57 % on test images) sees
+every state, and those that it is at least 90 % sure of count. For each chain: how many of the ten digits it visits, and
+how often in 100 transitions the digit changes. FID is of 2 000 samples (the last states of chains of 100 transitions)
+against the 60 000 training images, in the features of `mnist`. The figure shows the first chain of each row, every
+tenth state.
+"""
+
+from pathlib import Path
+from typing import Any
+
+import torch
+from torch import Tensor
+
+import simulacra
+from benchmarks.tables import ROOT, Row, Table, conduct, markdown
+from simulacra import images
+from simulacra.features.catalogue import find_extractor
+
+STEPS, CHAINS, LENGTH, SAMPLES, SURE, SHOWN = 20_000, 10, 1000, 2000, 0.9, 30
+MODELS = {
+    "dae": ("dae", {"width": "1000", "depth": "1"}),
+    "dae without walkback": ("dae", {"width": "1000", "depth": "1", "walkback": "0"}),
+    "gsn": ("gsn", {"hidden": "1000,1000"}),
+}
+PICTURE = ROOT / "docs" / "images" / "chains.png"
+HEAD = [
+    "model",
+    "digits visited, each chain",
+    "all chains",
+    "changes in 100 steps",
+    "sure",
+    "FID",
+    "seconds",
+    "command",
+]
+
+
+def rows() -> list[Row]:
+    """One of each."""
+    return [Row(name.replace(" ", "-"), kind, "mnist", STEPS, own) for name, (kind, own) in MODELS.items()]
+
+
+def read(chains: Tensor, model: Any) -> Tensor:
+    """The digit of every state `[n, steps]`, −1 where the classifier is not sure."""
+    extractor = find_extractor("mnist", model.spec)
+    parts = images.to_uint8(chains.flatten(0, 1)).split(1000)
+    shares = torch.cat([extractor(part).logits.softmax(1) for part in parts])  # type: ignore[reportOptionalMemberAccess]
+    sure, digits = shares.max(1)
+    return torch.where(sure >= SURE, digits, -1).unflatten(0, chains.shape[:2])
+
+
+def visits(digits: Tensor) -> dict[str, Any]:
+    """What `[n, steps]` digits, −1 where unknown, say of the chains."""
+    known = [row[row >= 0] for row in digits]
+    changes = sum(int((row.diff() != 0).sum()) for row in known)
+    each = [len(row.unique()) for row in known]
+    whole, sure = len(digits[digits >= 0].unique()), (digits >= 0).double().mean().item()
+    return {"each": each, "all": whole, "changes": 100 * changes / digits.numel(), "sure": sure}
+
+
+def judge(run: Path) -> dict[str, Any]:
+    """Visits of the chains, and FID."""
+    model: Any = simulacra.load(run)
+    found = simulacra.evaluate(run, metrics="fid", features="mnist", samples=SAMPLES, quiet=True)
+    return visits(read(model.chain(CHAINS, LENGTH, seed=1), model)) | {"fid": found.scores["fid"].value}
+
+
+def picture(folder: Path) -> None:
+    """Draw a row of states for each model, if all are there."""
+    runs = [folder / row.key for row in rows()]
+    if all((run / "model").exists() for run in runs):
+        models: list[Any] = [simulacra.load(run) for run in runs]
+        states = [model.chain(1, 10 * SHOWN, seed=1)[0, ::10] for model in models]
+        images.write_grid(torch.cat(states).cpu(), PICTURE, SHOWN)
+
+
+def lines(done: dict[str, dict[str, Any]]) -> list[list[object]]:
+    """A line per model."""
+    found = []
+    for name in MODELS:
+        if "each" in (row := done.get(name.replace(" ", "-"), {})):
+            said = " ".join(map(str, row["each"])), row["all"], f"{row['changes']:.1f}", f"{row['sure']:.2f}"
+            found.append([name, *said, f"{row['fid']:.2f}", row["seconds"], f"`{row['command']}`"])
+    return found
+
+
+def text(done: dict[str, dict[str, Any]]) -> str:
+    """The table and the figure."""
+    shown = '<img src="images/chains.png" width="860" alt="every tenth state of one chain of each model, a row each">'
+    return "\n\n".join([markdown(HEAD, lines(done)), *([shown] if PICTURE.exists() else [])])
+
+
+def main() -> None:
+    conduct(__doc__, lambda out: Table("chains", rows(), judge), text, finish=picture)
+
+
+if __name__ == "__main__":
+    main()

@@ -1,0 +1,55 @@
+"""How many latents a model uses: what tells whether its posterior has collapsed onto the prior."""
+
+from typing import ClassVar
+
+import torch
+from pydantic import Field
+
+from simulacra import config as settings
+from simulacra.capabilities import Encodes
+from simulacra.errors import UserError
+from simulacra.metrics.measure import Kept, Score
+from simulacra.metrics.of_model import ModelMeasure, Setting
+
+
+class ActiveUnitsConfig(settings.Config):
+    """What counts as active."""
+
+    threshold: float = Field(0.01, gt=0, description="variance over rows of a latent's mean, above which it is active")
+    rows: int | None = Field(None, ge=2, description="test rows, the first ones (default: all)")
+
+
+class ActiveUnits(ModelMeasure):
+    """The number of latents z_j whose posterior mean tells rows apart: A_j = Var_x(E[z_j|x]) > 0.01 (Burda, Grosse &
+    Salakhutdinov 2016, §5.3), of test rows, means by the model's `encode`.
+
+    A latent whose posterior is the prior for every x has A_j = 0. `latents` is how many there are, `variance` the sum
+    of their A_j. Of codes that are no posterior means in units of a standard normal prior, such as an autoencoder's,
+    the threshold means nothing.
+    """
+
+    name, better, capability = "active_units", {"active_units": "neither"}, Encodes
+    sides: ClassVar = {"real": "test"}
+    Config = ActiveUnitsConfig
+    config: ActiveUnitsConfig
+
+    def compute(self, model: Encodes, setting: Setting) -> dict[str, Score]:
+        """The score. Raises UserError for fewer than two rows, or codes that are not finite."""
+        kept = Kept()
+        for first, rows in setting.test(self.config.rows):
+            kept.add(torch.arange(first, first + len(rows)), model.encode(rows).double().cpu())
+        codes = kept.rows(setting.table)
+        if len(codes) < 2:
+            raise UserError(f"{self.name} needs at least 2 test rows: there are {len(codes)}")
+        if not torch.isfinite(codes).all():
+            raise UserError(f"{self.name}: the code of a test row is not finite")
+        variances = codes.flatten(1).var(0)
+        active = int((variances > self.config.threshold).sum())
+        facts = {"latents": len(variances), "variance": variances.sum().item(), "rows": {"real": len(codes)}}
+        return {"active_units": Score(value=float(active), facts=facts, notes=() if active else (COLLAPSED,))}
+
+
+COLLAPSED = (
+    "no latent tells test rows apart: the posterior has collapsed onto the prior; try --free-bits, --beta below 1, or "
+    "a weaker decoder"
+)

@@ -1,0 +1,63 @@
+"""Log-likelihoods of test rows under a model of an energy, its partition function estimated with an error."""
+
+from math import hypot, isfinite
+from typing import ClassVar
+
+from pydantic import Field
+from torch import Tensor
+
+from simulacra import config as settings
+from simulacra.capabilities import HasPartition
+from simulacra.metrics.ais import LogZ, paper_betas
+from simulacra.metrics.likelihood import of_all_rows
+from simulacra.metrics.measure import Score, mean_score
+from simulacra.metrics.of_model import ModelMeasure, Setting
+
+
+class AISConfig(settings.Config):
+    """How the partition function is estimated."""
+
+    chains: int = Field(100, ge=2, description="runs of annealed importance sampling")
+    temperatures: int | None = Field(
+        None, ge=1, description="evenly spaced steps from 0 to 1 (default: the 14 500 of Salakhutdinov & Murray 2008)"
+    )
+    rows: int | None = Field(None, ge=2, description="test rows, the first ones (default: all)")
+
+
+class AIS(ModelMeasure):
+    """Mean of log p(x) of test rows in nats per row, log Z by annealed importance sampling (Salakhutdinov & Murray
+    2008); of models that bound log p(x) + log Z, the bound's.
+
+    The standard error is of both sums together, which are independent. `log_z_low` and `log_z_high` are three standard
+    errors of the estimate Ẑ from it, and where `effective_chains` is a few they are not to be trusted. As log Ẑ is too
+    low on average, the score is too high rather than too low.
+    """
+
+    name, better, capability = "ais", {"ais": "higher"}, HasPartition
+    sides: ClassVar = {"real": "test"}
+    Config = AISConfig
+    config: AISConfig
+
+    def compute(self, model: HasPartition, setting: Setting) -> dict[str, Score]:
+        """The score. Raises UserError for fewer than two rows, or a value that is not finite."""
+        number = self.config.temperatures
+        betas = paper_betas() if number is None else [k / number for k in range(number + 1)]
+        log_z = model.partition(chains=self.config.chains, betas=betas, seed=setting.seed)
+
+        def record(first: int, rows: Tensor) -> Tensor:
+            return model.unnormalised(rows, seed=setting.seed, start=first).double().cpu()[:, None]
+
+        found = of_all_rows(self.name, setting, self.config.rows, record)[:, 0]
+        rows = mean_score(found)
+        facts = _told(log_z) | {"rows_standard_error": rows.standard_error, "rows": {"real": len(found)}}
+        error = hypot(rows.standard_error or 0.0, log_z.standard_error)
+        return {"ais": Score(value=rows.value - log_z.value, standard_error=error, facts=facts)}
+
+
+def _told(log_z: LogZ) -> dict[str, float | bool]:
+    """What a reader must know of an estimate, in JSON's types."""
+    if log_z.standard_error == 0.0:
+        return {"log_z": log_z.value, "log_z_exact": True}
+    told = {"log_z": log_z.value, "log_z_standard_error": log_z.standard_error}
+    told |= {"log_z_low": log_z.low} if isfinite(log_z.low) else {}
+    return told | {"log_z_high": log_z.high, "effective_chains": log_z.effective_chains}

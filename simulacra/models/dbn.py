@@ -1,0 +1,271 @@
+"""Deep belief net (Hinton, Osindero & Teh 2006, "A Fast Learning Algorithm for Deep Belief Nets"): a restricted
+Boltzmann machine between the two top layers, and below it layers that only generate, with a recognition model beside
+them. Learned layer by layer (§4), then fine-tuned by the up-down algorithm (§5, appendix B); judged by the variational
+bound, its log Z annealed (Salakhutdinov & Murray 2008)."""
+
+from itertools import pairwise
+from typing import Annotated
+
+import torch
+from pydantic import Field
+from torch import Tensor, nn
+from torch.nn.functional import binary_cross_entropy_with_logits
+
+from simulacra.buffers import evaluating
+from simulacra.config import Config
+from simulacra.data.spec import Spec
+from simulacra.game import At, Rows, Terms
+from simulacra.metrics.ais import base_rate
+from simulacra.models.base import in_batches
+from simulacra.models.bits import require_brightness
+from simulacra.models.energy import (
+    AT_A_TIME,
+    SMOOTHING,
+    EnergyModel,
+    Rule,
+    brightness,
+    doubled,
+    filters_of,
+    observed,
+    parts,
+    shrinking,
+)
+from simulacra.networks.boltzmann import Machine, Noise, bits, contrast, hidden_given, sweep
+from simulacra.precision import full_precision
+from simulacra.randomness import Draws, key_of
+
+Units = Annotated[int, Field(ge=1)]
+DRAWS = 10  # of the hidden layers, behind a row's bound
+
+
+class DBNConfig(Config):
+    """What a deep belief net is made of."""
+
+    hidden: tuple[Units, ...] = Field((500, 2000), min_length=2, description="units of the hidden layers, from below")
+    bits: Rule = Field(
+        "drawn", description="bits of a pixel: drawn with its brightness as probability, or whether it is above half"
+    )
+    chain: int = Field(200, ge=1, description="steps of Gibbs sampling in the top layers behind a sample")
+
+
+class Directed(nn.Module):
+    """A layer h above v: p(v|h) = σ(b + hGᵀ), and its recognition q(h|v) = σ(a + vR).
+
+    While they learn as a restricted Boltzmann machine, R and G are tied: equal, with equal gradients.
+    """
+
+    def __init__(self, visible: int, hidden: int) -> None:
+        super().__init__()
+        self.recognition = nn.Parameter(0.01 * torch.randn(visible, hidden))
+        self.generation = nn.Parameter(self.recognition.detach().clone())
+        self.visible_bias = nn.Parameter(torch.zeros(visible))
+        self.hidden_bias = nn.Parameter(torch.zeros(hidden))
+
+    @property
+    def tied(self) -> Machine:
+        """The machine of R, which passes its gradient by R to G too, so that they stay equal under any optimiser that
+        treats every number alike."""
+        weight = self.recognition + (self.generation - self.generation.detach())
+        return Machine(weight, self.visible_bias, self.hidden_bias)
+
+    def up(self, v: Tensor) -> Tensor:
+        """Logits of q(h = 1|v)."""
+        return torch.addmm(self.hidden_bias, v, self.recognition)
+
+    def down(self, h: Tensor) -> Tensor:
+        """Logits of p(v = 1|h)."""
+        return torch.addmm(self.visible_bias, h, self.generation.T)
+
+
+class Top(nn.Module):
+    """The restricted Boltzmann machine of the two top layers, and base rates of the lower one of them."""
+
+    def __init__(self, visible: int, hidden: int) -> None:
+        super().__init__()
+        self.weight = nn.Parameter(0.01 * torch.randn(visible, hidden))
+        self.visible_bias = nn.Parameter(torch.zeros(visible))
+        self.hidden_bias = nn.Parameter(torch.zeros(hidden))
+        self.base = nn.Parameter(torch.zeros(visible))
+
+    @property
+    def machine(self) -> Machine:
+        """Its parameters as a machine."""
+        return Machine(self.weight, self.visible_bias, self.hidden_bias)
+
+
+class DBN(EnergyModel):
+    """p(v, h1, …, hL) = p(v|h1) … p(h_{L−2}|h_{L−1}) p(h_{L−1}, hL), the last factor a restricted Boltzmann machine."""
+
+    name, Config = "dbn", DBNConfig
+    config: DBNConfig
+    tight = False
+
+    def __init__(self, config: DBNConfig, spec: Spec) -> None:
+        super().__init__(config, spec)
+        sizes = [*pairwise([spec.numel, *config.hidden])]
+        self.layers = nn.ModuleList(Directed(*size) for size in sizes[:-1])
+        self.top = Top(*sizes[-1])
+
+    @property
+    def directed(self) -> list[Directed]:
+        """The layers below the top, from below."""
+        return [layer for layer in self.layers if isinstance(layer, Directed)]
+
+    @torch.no_grad()
+    def prepare(self, x: Tensor) -> None:
+        """Start the visible biases at the log-odds of the ones in rows of the data `[N, ...]`."""
+        self.directed[0].visible_bias.copy_(base_rate(brightness(x, self.config.bits), SMOOTHING))
+
+    # Layer by layer (§4)
+
+    def layer_cost(self, batch: Rows, at: At, layer: int, k: int, persistent: bool, decay: float) -> Terms:
+        """The contrastive divergence of layer number `layer`, from 0, on what the layers below it make of the data;
+        the last one's is the top. `persistent`: its chains go on from the game's state `chain`."""
+        with full_precision(batch.x.device):
+            lower = self.recognised(observed(batch.x, self.config.bits, at), at, layer)
+            top = layer == len(self.directed)
+            machine = self.top.machine if top else self.directed[layer].tied
+            found = contrast(machine, lower[-1], at, k, at.state("chain") if persistent else None)
+            if persistent:
+                at.write("chain", bits(found.after, at))
+            base = {"base": self._base_rate_cost(lower[-1])} if top else {}
+            return {"divergence": found.divergence} | base | shrinking(decay, machine.weight)
+
+    @torch.no_grad()
+    def recognised(self, v: Tensor, noise: Noise, layers: int) -> list[Tensor]:
+        """v, h1 ~ q(h1|v), …, so many `layers`: bits `[N, units]`."""
+        found = [v]
+        for layer in self.directed[:layers]:
+            found.append(bits(layer.up(found[-1]).sigmoid(), noise))
+        return found
+
+    def _base_rate_cost(self, h: Tensor) -> Tensor:
+        """−log of the probability of h under independent bits `[N]`: the machine without weights that annealing starts
+        from learns beside the other by maximum likelihood, and touches nothing else."""
+        return _surprise(self.top.base.expand_as(h), h)
+
+    # Fine-tuning (§5)
+
+    def up_down_cost(self, batch: Rows, at: At, k: int) -> Terms:
+        """The up-down algorithm (appendix B), all terms `[N]` in nats: `wake` fits p to what was recognised in data,
+        `top` is the contrastive divergence of the top layers, `sleep` fits q to what then is generated from them."""
+        with full_precision(batch.x.device):
+            up = self.recognised(observed(batch.x, self.config.bits, at), at, len(self.directed))
+            found = contrast(self.top.machine, up[-1], at, k)
+            down = self.generated(found.fantasy, at)
+            wake = [_surprise(layer.down(h), v) for layer, (v, h) in zip(self.directed, pairwise(up))]
+            sleep = [_surprise(layer.up(v), h) for layer, (v, h) in zip(self.directed, pairwise(down))]
+            return {
+                "wake": torch.stack(wake).sum(0),
+                "top": found.divergence,
+                "sleep": torch.stack(sleep).sum(0),
+                "base": self._base_rate_cost(up[-1]),
+            }
+
+    @torch.no_grad()
+    def generated(self, h: Tensor, noise: Noise) -> list[Tensor]:
+        """v, h1, …, h_{L−1}: bits drawn downwards from h_{L−1} `[N, units]`."""
+        found = [h]
+        for layer in reversed(self.directed):
+            found.insert(0, bits(layer.down(found[0]).sigmoid(), noise))
+        return found
+
+    # The verbs
+
+    def sample(self, n: int, *, seed: int = 0, start: int = 0) -> Tensor:
+        """E[v|h1] as images `[n, C, H, W]` in [−1, 1]: `config.chain` steps of Gibbs sampling in the top layers, from
+        their base rates, and one pass down."""
+        with evaluating(self):
+            found = [self._sample(draws) for draws in parts(n, seed, start, self.device)]
+            return torch.cat([self._shown(self.directed[0].visible_bias.expand(0, -1)), *found])
+
+    def _sample(self, draws: Draws) -> Tensor:
+        machine = doubled(self.top.machine)
+        first = bits(self.top.base.double().sigmoid().expand(draws.n, -1), draws)
+        h = sweep(machine, hidden_given(machine, first, draws), draws, self.config.chain - 1)
+        lower = machine.visible_given(h, draws)
+        for layer in reversed(self.directed[1:]):
+            lower = bits(_down(layer, lower), draws)
+        return self._shown(_down(self.directed[0], lower))
+
+    def encode(self, x: Tensor) -> Tensor:
+        """Probabilities of the top units `[N, J]` of data `[N, ...]`, passed up as if they were bits."""
+        with evaluating(self):
+            unit = brightness(require_brightness(x).to(self.device), self.config.bits)
+            return in_batches(self._up, unit)
+
+    def _up(self, v: Tensor) -> Tensor:
+        for layer in self.directed:
+            v = layer.up(v).sigmoid()
+        return self.top.machine.drive(v).sigmoid()
+
+    def decode(self, z: Tensor) -> Tensor:
+        """Data `[N, ...]` of top units `[N, J]` or their probabilities, passed down likewise."""
+        with evaluating(self):
+            return in_batches(self._down, z.to(self.device))
+
+    def _down(self, h: Tensor) -> Tensor:
+        h = self.top.machine.expected(h)
+        for layer in reversed(self.directed):
+            h = layer.down(h).sigmoid()
+        return self._shown(h)
+
+    def reconstruct(self, x: Tensor) -> Tensor:
+        """Encoded and decoded data `[N, ...]`."""
+        return self.decode(self.encode(x))
+
+    def filters(self) -> Tensor:
+        """The weights by which the first hidden layer draws `[H, C, H, W]`, each divided by its largest one."""
+        return filters_of(self.directed[0].generation, self.spec.image_shape)
+
+    # Likelihoods
+
+    @property
+    def annealed_machine(self) -> Machine:
+        """The top layers: what is below them is normalised."""
+        return self.top.machine
+
+    @property
+    def base_rates(self) -> Tensor:
+        """Those of h_{L−1} given data, learned while the top layers are."""
+        return self.top.base.detach()
+
+    def unnormalised(self, x: Tensor, *, seed: int = 0, start: int = 0) -> Tensor:
+        """The variational bound on log p(v) + log Z (Salakhutdinov & Murray 2008, the section on deep belief nets) in
+        nats `[N]`, as the mean over ten draws from q of log p(v, h) + log Z − log q(h|v)."""
+        return self._weights(x, range(DRAWS), seed, start).mean(1)
+
+    def log_weights(self, x: Tensor, samples: int, *, seed: int = 0, start: int = 0, first: int = 0) -> Tensor:
+        """log p(v, h_k) − log q(h_k|v) `[N, samples]` of data rows start … start+N−1 and k = first … first+samples−1,
+        in nats, for the bits of `log_prob`, with its log Z."""
+        return self._weights(x, range(first, first + samples), seed, start) - self.partition_once(seed).value
+
+    def _weights(self, x: Tensor, ks: range, seed: int, start: int) -> Tensor:
+        with evaluating(self):
+            x, firsts = require_brightness(x).to(self.device), range(start, start + max(len(x), 1), AT_A_TIME)
+            return torch.cat([self._weights_of(rows, ks, seed, at) for rows, at in zip(x.split(AT_A_TIME), firsts)])
+
+    def _weights_of(self, x: Tensor, ks: range, seed: int, start: int) -> Tensor:
+        v = observed(x, self.config.bits, Draws(len(x), seed=seed, start=start, device=self.device))
+        each = (Draws(len(x), seed=key_of(seed, k), start=start, device=self.device) for k in ks)
+        return torch.stack([self._weight(v, draws) for draws in each], dim=1)
+
+    def _weight(self, v: Tensor, noise: Noise) -> Tensor:
+        """Σ log p(h_l|h_{l+1}) − F(h_{L−1}) − Σ log q(h_{l+1}|h_l) `[N]` at h ~ q(h|v), h_0 = v."""
+        up = self.recognised(v, noise, len(self.directed))
+        steps = [*zip(self.directed, pairwise(up))]
+        fits = [_surprise(layer.up(v), h) - _surprise(layer.down(h), v) for layer, (v, h) in steps]
+        return torch.stack(fits).sum(0) - self.top.machine.free_energy(up[-1])
+
+    def _shown(self, v: Tensor) -> Tensor:
+        return (2.0 * v - 1.0).unflatten(1, self.spec.shape).to(self.top.weight.dtype)
+
+
+def _down(layer: Directed, h: Tensor) -> Tensor:
+    """p(v = 1|h) in float64."""
+    return torch.addmm(layer.visible_bias.double(), h, layer.generation.double().T).sigmoid()
+
+
+def _surprise(logits: Tensor, bits: Tensor) -> Tensor:
+    """−log p of `bits` `[N, U]` under independent units of these logits: `[N]` in nats."""
+    return binary_cross_entropy_with_logits(logits, bits, reduction="none").sum(1)

@@ -1,0 +1,150 @@
+"""What models of an energy share: log p(x) is known up to log Z, which is enumerated where it can be, else estimated;
+bits of pixels; chains whose noise is a function of keys."""
+
+import hashlib
+from abc import abstractmethod
+from collections.abc import Sequence
+from typing import Any, ClassVar, Literal
+
+import torch
+from torch import Tensor
+
+from simulacra.capabilities import LogProb
+from simulacra.config import Config
+from simulacra.data.spec import Spec
+from simulacra.metrics.ais import (
+    GaussianRBMPath,
+    LogZ,
+    Path,
+    RBMPath,
+    annealed,
+    exact_gaussian_log_z,
+    exact_log_z,
+    known,
+    paper_betas,
+)
+from simulacra.models.base import Model
+from simulacra.models.bits import binarised
+from simulacra.networks.boltzmann import AnyMachine, GaussianMachine, Machine, Noise
+from simulacra.randomness import Draws
+
+Rule = Literal["drawn", "threshold"]
+"""How a pixel becomes a bit: drawn with its brightness as probability, or whether it is above half."""
+AT_A_TIME = 1000  # chains
+SMOOTHING = 0.01  # of the rates of ones that visible biases start from
+ENUMERATED = 15  # units of the smaller layer, up to which log Z is summed: 32 768 terms
+CHAINS = 100
+
+
+class EnergyModel(Model):
+    """A model with the partition function of one machine.
+
+    Attributes:
+        tight: whether `unnormalised` is log p(x) + log Z itself, or a lower bound on it.
+    """
+
+    tight: ClassVar[bool]
+
+    def __init__(self, config: Config, spec: Spec) -> None:
+        super().__init__(config, spec)
+        self._kept: tuple[tuple[str, int], LogZ] | None = None
+
+    @property
+    @abstractmethod
+    def annealed_machine(self) -> AnyMachine:
+        """The machine whose log Z it is."""
+
+    @property
+    @abstractmethod
+    def base_rates(self) -> Tensor:
+        """b_A `[V]`: visible biases of the machine without weights that annealing starts from."""
+
+    @abstractmethod
+    def unnormalised(self, x: Tensor, *, seed: int = 0, start: int = 0) -> Tensor:
+        """log p(x) + log Z of data rows start … start+N−1, or a lower bound on it, in nats `[N]`."""
+
+    def partition(
+        self, *, chains: int = CHAINS, betas: Sequence[float] | None = None, seed: int = 0, exact: bool = True
+    ) -> LogZ:
+        """log Z: exact where the machine's smaller layer has at most 15 units and `exact` is left on, else by
+        annealed importance sampling from the base rates along `betas` (by default the 14 500 steps of Salakhutdinov &
+        Murray 2008), which takes minutes for hundreds of units. Raises UserError for betas that do not ascend."""
+        machine = self.annealed_machine
+        if exact and _fewest(machine) <= ENUMERATED:
+            return known(_summed(machine))
+        return annealed(_path(machine, self.base_rates), paper_betas() if betas is None else betas, chains, seed)
+
+    def log_prob(self, x: Tensor, *, seed: int = 0, start: int = 0) -> LogProb:
+        """log p(x) of data rows start … start+N−1, in nats (of real values: a density). `exact` (or a `bound`) where
+        log Z is enumerated; otherwise an `estimate`, whose log Z is annealed with 100 chains, which are a function of
+        `seed`, and kept until the weights change; `partition` tells its error."""
+        log_z = self.partition_once(seed)
+        sure = log_z.standard_error == 0.0
+        kind: Literal["exact", "bound", "estimate"] = ("exact" if self.tight else "bound") if sure else "estimate"
+        return LogProb(self.unnormalised(x, seed=seed, start=start) - log_z.value, kind)
+
+    def partition_once(self, seed: int) -> LogZ:
+        """`partition` by its defaults, kept until the weights or the seed change."""
+        key = _digest([*self.annealed_machine, self.base_rates]), seed
+        if self._kept is None or self._kept[0] != key:
+            self._kept = key, self.partition(seed=seed)
+        return self._kept[1]
+
+
+def observed(x: Tensor, rule: Rule, noise: Noise) -> Tensor:
+    """Bits `[N, V]` of images `[N, ...]` in [−1, 1]."""
+    x = x.flatten(1)
+    return (x > 0).to(x.dtype) if rule == "threshold" else binarised(x, noise.uniform(x.shape[1]))
+
+
+def brightness(x: Tensor, rule: Rule) -> Tensor:
+    """The expected bits `[N, V]` of images `[N, ...]`."""
+    x = x.flatten(1)
+    return (x > 0).to(x.dtype) if rule == "threshold" else 0.5 * (x + 1.0)
+
+
+def shrinking(decay: float, *weights: Tensor) -> dict[str, Tensor]:
+    """The term ½ `decay` ‖W‖² of all `weights`, where there is one."""
+    squares = [torch.dot(w.flatten(), w.flatten()) for w in weights]
+    return {"decay": 0.5 * decay * torch.stack(squares).sum()} if decay else {}
+
+
+def filters_of(weight: Tensor, shape: tuple[int, ...]) -> Tensor:
+    """The weights `[V, H]` of every unit as images `[H, *shape]`, each divided by its largest one."""
+    w = weight.detach().T
+    return (w / w.abs().amax(1, keepdim=True).clamp(min=1e-12)).unflatten(1, shape)
+
+
+def doubled(machine: AnyMachine) -> AnyMachine:
+    """The machine in float64: a chain's bits then do not depend on the rows beside them."""
+    parts = (part.double() for part in machine)
+    return Machine(*parts) if isinstance(machine, Machine) else GaussianMachine(*parts)
+
+
+def parts(n: int, seed: int, start: int, device: torch.device) -> list[Draws]:
+    """Noise of samples start … start+n−1, 1000 of them at a time."""
+    firsts = range(0, n, AT_A_TIME)
+    return [Draws(min(AT_A_TIME, n - k), seed=seed, start=start + k, device=device) for k in firsts]
+
+
+def _fewest(machine: AnyMachine) -> int:
+    """Units of the layer that is enumerated: real ones cannot be."""
+    return min(machine.weight.shape) if isinstance(machine, Machine) else len(machine.hidden)
+
+
+def _path(machine: AnyMachine, base: Tensor) -> Path[Any]:
+    if isinstance(machine, Machine):
+        return RBMPath(*machine, base)
+    return GaussianRBMPath(*machine, base)
+
+
+def _summed(machine: AnyMachine) -> float:
+    return exact_log_z(*machine) if isinstance(machine, Machine) else exact_gaussian_log_z(*machine)
+
+
+def _digest(tensors: Sequence[Tensor]) -> str:
+    """Equal values, equal words."""
+    sha = hashlib.sha256()
+    for tensor in tensors:
+        sha.update(tensor.detach().to("cpu", torch.float64).contiguous().numpy().data)
+    return sha.hexdigest()

@@ -1,0 +1,82 @@
+"""Generative stochastic network (Bengio, Laufer, Alain & Yosinski 2014, "Deep Generative Stochastic Networks Trainable
+by Backprop"): a chain with noise in its hidden layers too, which it remembers from step to step."""
+
+from typing import Literal
+
+import torch
+from pydantic import Field
+from torch import Tensor, nn
+
+from simulacra.config import Config, Sizes
+from simulacra.data.spec import Spec
+from simulacra.game import At, Rows, Terms
+from simulacra.models.chain import Kind, State, Transition, corrupt
+from simulacra.models.coders import Likelihood
+from simulacra.randomness import Noise
+
+
+class GSNConfig(Config):
+    """What a generative stochastic network is made of."""
+
+    hidden: Sizes = Field((500, 500), min_length=1, max_length=20, description="units of the hidden layers, from x up")
+    noise: float = Field(1.0, ge=0, description="deviation of the noise before and after each hidden nonlinearity")
+    corruption: Kind = Field("salt-and-pepper", description="how x is corrupted on its way in")
+    level: float = Field(0.4, gt=0, description="share of numbers destroyed, or the Gaussian's standard deviation")
+    likelihood: Literal["bernoulli", "gaussian"] = Field("bernoulli", description="p(x|h): of bits, or of real values")
+    sigma: float = Field(0.1, gt=0, description="standard deviation of the Gaussian likelihood; the range is [-1, 1]")
+    steps: int = Field(100, ge=1, description="transitions of the chain before a sample is taken")
+
+
+class GSN(Transition):
+    """Layers x, h_1, …, h_L joined by weights used in both directions, as those of a deep Boltzmann machine.
+
+    A transition corrupts x, updates the odd layers given the even ones, then the even ones given the odd ones, x among
+    them. A hidden layer is h = η_out + tanh(η_in + a), a being what comes from the layers below and above, both η
+    Gaussian: gradients pass through, so the chain is trained by backpropagation (the section on experiments).
+    """
+
+    name, Config = "gsn", GSNConfig
+    config: GSNConfig
+
+    def __init__(self, config: GSNConfig, spec: Spec) -> None:
+        super().__init__(config, spec)
+        sizes = [spec.numel, *config.hidden]
+        self.weights = nn.ParameterList(nn.init.xavier_uniform_(torch.empty(a, b)) for a, b in zip(sizes, sizes[1:]))
+        self.biases = nn.ParameterList(torch.zeros(size) for size in sizes)
+        self.likelihood = Likelihood(config.likelihood, config.sigma)
+        self.steps = config.steps
+
+    def cost(self, batch: Rows, at: At, walkback: int = 4) -> Terms:
+        """−log p(x|h) `[N]` in nats, the mean over `walkback` successive steps of a chain from x: all are asked for the
+        x that it started from (walkback training). Gradients pass from step to step through the hidden layers, not
+        through what is drawn of x."""
+        x = self.likelihood.unit(batch.x)
+        state, losses = self.begin(x), []
+        for _ in range(walkback):
+            output, state = self.step(state, at)
+            losses.append(self.likelihood.loss(output, x))
+        return {"reconstruction": torch.stack(losses).mean(0)}
+
+    def begin(self, x: Tensor) -> State:
+        """Hidden layers of zeros beside x."""
+        return (x, *(x.new_zeros(len(x), size) for size in self.config.hidden))
+
+    def step(self, state: State, noise: Noise) -> tuple[Tensor, State]:
+        """Corrupt x; odd layers given even ones; even ones given odd ones; draw x."""
+        x, *hidden = state
+        noisy = corrupt(self.config.corruption, self.config.level, x, noise, self.spec, self.likelihood.bits)
+        layers = [noisy.flatten(1), *hidden]
+        for first in (1, 2):
+            for number in range(first, len(layers), 2):
+                layers[number] = self._update(number, layers, noise)
+        output = (self.biases[0] + layers[1] @ self.weights[0].T).view_as(x)
+        return output, (self.draw(output, noise), *layers[1:])
+
+    def _update(self, number: int, layers: list[Tensor], noise: Noise) -> Tensor:
+        """h_i = η_out + tanh(η_in + a_i), i = `number`, a_i = b_i + h_{i−1} W_i + h_{i+1} W_{i+1}ᵀ."""
+        a = self.biases[number] + layers[number - 1] @ self.weights[number - 1]
+        if number + 1 < len(layers):
+            a = a + layers[number + 1] @ self.weights[number].T
+        size = self.config.hidden[number - 1]
+        before, after = (self.config.noise * noise.normal(size) for _ in range(2))
+        return after + (before + a).tanh()

@@ -1,0 +1,196 @@
+"""Restricted Boltzmann machine (Smolensky 1986), trained by contrastive divergence (Hinton 2002, "Training Products of
+Experts by Minimizing Contrastive Divergence"; Hinton 2010, "A Practical Guide to Training Restricted Boltzmann
+Machines", whose equations are cited in `networks/boltzmann.py`) or its persistent form (Tieleman 2008), and judged by
+annealed importance sampling (Salakhutdinov & Murray 2008)."""
+
+from typing import Literal
+
+import torch
+from pydantic import Field
+from torch import Tensor, nn
+
+from simulacra.buffers import evaluating
+from simulacra.config import Config
+from simulacra.data.spec import Spec
+from simulacra.errors import UserError
+from simulacra.game import At, Rows, Terms
+from simulacra.metrics.ais import base_rate
+from simulacra.models.base import in_batches
+from simulacra.models.bits import require_brightness
+from simulacra.models.energy import (
+    AT_A_TIME,
+    SMOOTHING,
+    EnergyModel,
+    Rule,
+    brightness,
+    doubled,
+    filters_of,
+    observed,
+    parts,
+    shrinking,
+)
+from simulacra.networks.boltzmann import (
+    AnyMachine,
+    GaussianMachine,
+    Machine,
+    Noise,
+    bits,
+    contrast,
+    hidden_given,
+    sweep,
+)
+from simulacra.precision import full_precision
+from simulacra.randomness import Draws
+
+SMALLEST = 0.1  # deviation of a Gaussian unit, in units of the largest one
+
+
+class RBMConfig(Config):
+    """What an RBM is made of."""
+
+    hidden: int = Field(500, ge=1, description="hidden units")
+    visible: Literal["bernoulli", "gaussian"] = Field("bernoulli", description="visible units: bits, or real values")
+    bits: Rule = Field(
+        "drawn", description="bits of a pixel: drawn with its brightness as probability, or whether it is above half"
+    )
+    sigma: float = Field(1.0, gt=0, description="deviation of a Gaussian visible unit, in units of the data's own")
+    chain: int = Field(200, ge=1, description="steps of Gibbs sampling behind a sample")
+
+
+class RBM(EnergyModel):
+    """Visible units v, hidden units h, and weights between them alone."""
+
+    name, Config = "rbm", RBMConfig
+    config: RBMConfig
+    tight = True
+    base: Tensor
+    sigma: Tensor
+
+    def __init__(self, config: RBMConfig, spec: Spec) -> None:
+        super().__init__(config, spec)
+        self.weight = nn.Parameter(0.01 * torch.randn(spec.numel, config.hidden))  # Hinton 2010, §8
+        self.visible_bias = nn.Parameter(torch.zeros(spec.numel))
+        self.hidden_bias = nn.Parameter(torch.zeros(config.hidden))
+        self.register_buffer("base", torch.zeros(spec.numel))
+        self.register_buffer("sigma", torch.ones(spec.numel))
+
+    @property
+    def machine(self) -> AnyMachine:
+        """Its parameters as a machine."""
+        own = self.weight, self.visible_bias, self.hidden_bias
+        return Machine(*own) if self.config.visible == "bernoulli" else GaussianMachine(*own, self.sigma)
+
+    @torch.no_grad()
+    def prepare(self, x: Tensor) -> None:
+        """Start from rows of the data `[N, ...]`: visible biases at the log-odds of its ones (Hinton 2010, §8), or at
+        its means, with σ by its deviations, so that the machine is one of standardised data (§13.2)."""
+        if self.config.visible == "bernoulli":
+            unit = self.brightness(x)
+            self.visible_bias.copy_(base_rate(unit, SMOOTHING))
+            self.base.copy_(base_rate(unit))
+            return
+        values = x.flatten(1)
+        deviation = values.std(0)
+        self.visible_bias.copy_(values.mean(0))
+        self.base.copy_(self.visible_bias)
+        self.sigma.copy_(self.config.sigma * deviation.clamp(min=SMALLEST * deviation.max().item()))
+
+    # The objective
+
+    def cost(self, batch: Rows, at: At, k: int = 1, persistent: bool = False, decay: float = 0.0) -> Terms:
+        """F(v) − F(ṽ) `[N]`, ṽ after k steps of Gibbs sampling from v or from the game's state `chain`, the hidden
+        units `[N, H]` of chains that never start anew; and ½ `decay` ‖W‖²."""
+        with full_precision(batch.x.device):
+            v = self.observed(batch.x, at)
+            hidden = at.state("chain") if persistent else None
+            found = contrast(self.machine, v, at, k, hidden)
+            if persistent:
+                at.write("chain", bits(found.after, at))
+            return {"divergence": found.divergence} | shrinking(decay, self.weight)
+
+    def observed(self, x: Tensor, noise: Noise) -> Tensor:
+        """Visible units `[N, V]` of data `[N, ...]`."""
+        return x.flatten(1) if self.config.visible == "gaussian" else observed(x, self.config.bits, noise)
+
+    def brightness(self, x: Tensor) -> Tensor:
+        """Expected visible units `[N, V]` of data `[N, ...]`."""
+        return x.flatten(1) if self.config.visible == "gaussian" else brightness(x, self.config.bits)
+
+    def shown(self, v: Tensor) -> Tensor:
+        """Data `[N, ...]`, on the scale of the data spec, of visible units `[N, V]`."""
+        v = v if self.config.visible == "gaussian" else 2.0 * v - 1.0
+        return v.unflatten(1, self.spec.shape).to(self.weight.dtype)
+
+    # The verbs. Chains run in float64, so that a bit does not depend on the rows beside it.
+
+    def sample(self, n: int, *, seed: int = 0, start: int = 0) -> Tensor:
+        """E[v|h] at the end of a Gibbs chain of `config.chain` steps from visible units of the base rates: images `[n,
+        C, H, W]` in [−1, 1] or vectors; Gaussian ones are not bounded. A chain that is not run for long remembers
+        where it started."""
+        with evaluating(self):
+            found = [self._sample(draws) for draws in parts(n, seed, start, self.device)]
+            return torch.cat([self.shown(self.base.expand(0, -1)), *found])
+
+    def _sample(self, draws: Draws) -> Tensor:
+        machine = doubled(self.machine)
+        nothing = machine.weight.new_zeros(draws.n, len(machine.hidden))
+        first = machine._replace(visible=self.base.double()).visible_given(nothing, draws)
+        h = hidden_given(machine, first, draws)
+        return self.shown(machine.expected(sweep(machine, h, draws, self.config.chain - 1)))
+
+    def gibbs(self, x: Tensor, steps: int, *, seed: int = 0, start: int = 0) -> Tensor:
+        """Visible units after `steps` steps of Gibbs sampling from data rows start … start+N−1, `[N, ...]`: black and
+        white images, or real values. Raises UserError for fewer than one step or pixels outside [−1, 1]."""
+        if steps < 1:
+            raise UserError(f"{steps} steps of Gibbs sampling: ask for at least 1")
+        x = self._checked(x)
+        with evaluating(self):
+            draws = parts(len(x), seed, start, self.device)
+            return torch.cat([self._gibbs(rows, steps, each) for rows, each in zip(x.split(AT_A_TIME), draws)])
+
+    def _gibbs(self, x: Tensor, steps: int, draws: Draws) -> Tensor:
+        machine = doubled(self.machine)
+        h = hidden_given(machine, self.observed(x, draws).double(), draws)
+        return self.shown(machine.visible_given(sweep(machine, h, draws, steps - 1), draws))
+
+    def encode(self, x: Tensor) -> Tensor:
+        """p(h = 1|v) `[N, H]` of data `[N, ...]`, v being its brightness in [0, 1], or its values."""
+        with evaluating(self):
+            v = self.brightness(self._checked(x))
+            return in_batches(lambda rows: self.machine.drive(rows).sigmoid(), v)
+
+    def decode(self, z: Tensor) -> Tensor:
+        """E[v|h] as data `[N, ...]`, of hidden units `[N, H]` or their probabilities."""
+        with evaluating(self):
+            return in_batches(lambda h: self.shown(self.machine.expected(h)), z.to(self.device))
+
+    def reconstruct(self, x: Tensor) -> Tensor:
+        """Encoded and decoded data `[N, ...]`: one step of mean field, without noise."""
+        return self.decode(self.encode(x))
+
+    def free_energy(self, x: Tensor, *, seed: int = 0, start: int = 0) -> Tensor:
+        """F(v) `[N]` in nats, of data rows start … start+N−1. Bits are drawn once per row, from (seed, row)."""
+        with evaluating(self):
+            v = self.observed(self._checked(x), Draws(len(x), seed=seed, start=start, device=self.device))
+            return in_batches(self.machine.free_energy, v)
+
+    def unnormalised(self, x: Tensor, *, seed: int = 0, start: int = 0) -> Tensor:
+        """−F(v) `[N]` = log p(v) + log Z."""
+        return -self.free_energy(x, seed=seed, start=start)
+
+    @property
+    def annealed_machine(self) -> AnyMachine:
+        """Itself."""
+        return self.machine
+
+    @property
+    def base_rates(self) -> Tensor:
+        """The data's, as `prepare` saw them."""
+        return self.base
+
+    def filters(self) -> Tensor:
+        """The weights of every hidden unit `[H, C, H, W]`, each divided by its largest one."""
+        return filters_of(self.weight, self.spec.image_shape)
+
+    def _checked(self, x: Tensor) -> Tensor:
+        return (require_brightness(x) if self.config.visible == "bernoulli" else x).to(self.device)

@@ -1,0 +1,75 @@
+"""Deep belief nets."""
+
+from functools import partial
+
+import torch
+from pydantic import Field
+
+from simulacra.data.spec import Spec
+from simulacra.errors import UserError
+from simulacra.game import Game, Move, Player, Round, Stage
+from simulacra.models.dbn import DBN, DBNConfig
+from simulacra.optimizers import SGD, Schedule, schedule
+from simulacra.recipes import Plan, budget, recipe
+
+
+class DBNOptions(DBNConfig):
+    """Options of the recipe `dbn`."""
+
+    k: int = Field(1, ge=1, description="steps of Gibbs sampling per update: CD-k, PCD-k")
+    persistent: bool = Field(True, description="whether chains of a layer go on from update to update (PCD)")
+    decay: float = Field(1e-4, ge=0, description="weight decay: times half the squared norm of a layer's weights")
+    fine_tuning: float = Field(
+        0.0, ge=0, description="length of the up-down stage, in units of a layer's; 0 leaves it out"
+    )
+    fine_rate: float = Field(0.1, gt=0, description="learning rate there, as a share of `lr`")
+    batch: int = Field(100, ge=1, description="images per step, and persistent chains")
+    lr: float = Field(0.05, gt=0, description="learning rate")
+    momentum: float = Field(0.5, ge=0, lt=1, description="momentum of the gradient")
+    schedule: Schedule = Field("linear", description="how the learning rate falls over each stage")
+
+
+@recipe(
+    "dbn",
+    family="explicit densities",
+    rows=["A6"],
+    data="mnist",
+    paper="Hinton, Osindero & Teh 2006, A Fast Learning Algorithm for Deep Belief Nets",
+    options=DBNOptions,
+)
+def dbn(spec: Spec, size: int, options: DBNOptions) -> Plan:
+    """Each layer in turn learns as a restricted Boltzmann machine of what the layers below make of the data; then,
+    where asked for (`--fine-tuning 1`), all together by the up-down algorithm.
+
+    command   simulacra train dbn --data mnist
+    budget    50 passes a layer over small sets, at most 20 000 steps a layer
+    score     none measured yet
+    """
+    if spec.kind != "image":
+        raise UserError("dbn is of the brightness of images, the data is vectors: use rbm, which has real units too")
+    model = DBN(options.part(DBNConfig), spec)
+    modules = {f"layer{number}": layer for number, layer in enumerate([*model.directed, model.top], start=1)}
+    optimizer, rate = SGD(lr=options.lr, momentum=options.momentum), schedule(options.schedule)
+    players = [Player(name=name, module=layer, optimizer=optimizer, rate=rate) for name, layer in modules.items()]
+    steps = budget(50, size, options.batch, within=(1000, 20_000))
+    games = [_layer_game(model, number, player, options) for number, player in enumerate(players)]
+    stages = [Stage(name=player.name, game=game, steps=steps) for player, game in zip(players, games)]
+    if options.fine_tuning:
+        length = max(round(steps * options.fine_tuning), 1)
+        stages += [Stage(name="up-down", game=_up_down_game(model, players, options), steps=length)]
+    return Plan(model=model, stages=stages, batch=options.batch, options=options, prepare=model.prepare)
+
+
+def _layer_game(model: DBN, number: int, player: Player, options: DBNOptions) -> Game:
+    """One layer descends its contrastive divergence; those below it stand still."""
+    given = {"layer": number, "k": options.k, "persistent": options.persistent, "decay": options.decay}
+    move = Move(name=player.name, players=[player.name], cost=partial(model.layer_cost, **given))
+    state = {"chain": torch.zeros(options.batch, options.hidden[number])} if options.persistent else {}
+    return Game([player], [Round(move)], state, per_sample=state)
+
+
+def _up_down_game(model: DBN, players: list[Player], options: DBNOptions) -> Game:
+    """All layers at once; `gain` is the share of the learning rate, the optimiser being linear in gradients."""
+    names = [player.name for player in players]
+    cost = partial(model.up_down_cost, k=options.k)
+    return Game(players, [Round(Move(name="up-down", players=names, cost=cost, gain=options.fine_rate))])

@@ -1,0 +1,83 @@
+"""Restricted Boltzmann machines."""
+
+from functools import partial
+from typing import Literal
+
+import torch
+from pydantic import Field
+
+from simulacra.data.spec import Spec
+from simulacra.errors import UserError
+from simulacra.game import Game, Move, Player, Round, Stage
+from simulacra.models.rbm import RBM, RBMConfig
+from simulacra.optimizers import SGD, Schedule, schedule
+from simulacra.recipes import Plan, budget, recipe
+
+RATES = {"bernoulli": 0.05, "gaussian": 0.002}
+
+
+class RBMOptions(RBMConfig):
+    """Options of the recipe `rbm`; what is left open follows from the data."""
+
+    visible: Literal["bernoulli", "gaussian"] | None = Field(
+        None, description="visible units: bits, or real values (default: bernoulli for images of one channel)"
+    )
+    k: int = Field(1, ge=1, description="steps of Gibbs sampling per update: CD-k, PCD-k")
+    persistent: bool = Field(True, description="whether chains go on from update to update (PCD), or start from data")
+    decay: float = Field(1e-4, ge=0, description="weight decay: times half the squared norm of the weights")
+    batch: int = Field(100, ge=1, description="images per step, and persistent chains")
+    lr: float | None = Field(None, gt=0, description="learning rate (default: 0.05 for bits, 0.002 for real values)")
+    momentum: float = Field(0.5, ge=0, lt=1, description="momentum of the gradient")
+    schedule: Schedule = Field("linear", description="how the learning rate falls over the horizon")
+    average: float | None = Field(None, ge=0, lt=1, description="decay of the averaged weights; null for none")
+    clip: float | None = Field(None, gt=0, description="bound on the gradient's norm")
+
+
+@recipe(
+    "rbm",
+    family="explicit densities",
+    rows=["A4"],
+    data="mnist",
+    paper="Hinton 2002, Training Products of Experts by Minimizing Contrastive Divergence",
+    options=RBMOptions,
+)
+def rbm(spec: Spec, size: int, options: RBMOptions) -> Plan:
+    """The machine descends F(data) − F(chain), chains of Gibbs sampling being held fixed.
+
+    command   simulacra train rbm --data mnist
+    budget    50 passes over small sets, at most 20 000 steps
+    score     none measured yet
+    """
+    options = resolve(spec, options)
+    model = RBM(options.part(RBMConfig), spec)
+    assert options.lr is not None
+    player = Player(
+        name="machine",
+        module=model,
+        optimizer=SGD(lr=options.lr, momentum=options.momentum),
+        average=options.average,
+        clip=options.clip,
+        rate=schedule(options.schedule),
+    )
+    cost = partial(model.cost, k=options.k, persistent=options.persistent, decay=options.decay)
+    state = {"chain": torch.zeros(options.batch, options.hidden)} if options.persistent else {}
+    game = Game([player], [Round(Move(name="machine", players=["machine"], cost=cost))], state, per_sample=state)
+    stage = Stage(name="train", game=game, steps=budget(50, size, options.batch, within=(2000, 20_000)))
+    return Plan(model=model, stages=[stage], batch=options.batch, options=options, prepare=model.prepare)
+
+
+def resolve(spec: Spec, options: RBMOptions) -> RBMOptions:
+    """Settle what was left open by the data's shape. Raises UserError for options that would be ignored."""
+    grey = spec.kind == "image" and spec.channels == 1
+    visible = options.visible or ("bernoulli" if grey else "gaussian")
+    if visible == "bernoulli" and spec.kind != "image":
+        raise UserError("--visible bernoulli is of the brightness of images, the data is vectors: use gaussian")
+    if visible == "bernoulli" and options.sigma != _default("sigma"):
+        raise UserError("--sigma is of gaussian visible units, they are bernoulli here: add --visible gaussian")
+    if visible == "gaussian" and options.bits != _default("bits"):
+        raise UserError("--bits is of bernoulli visible units, they are gaussian here: add --visible bernoulli")
+    return options.model_copy(update={"visible": visible, "lr": options.lr or RATES[visible]})
+
+
+def _default(name: str) -> object:
+    return RBMConfig.model_fields[name].default

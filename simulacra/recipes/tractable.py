@@ -1,0 +1,189 @@
+"""Tractable densities: models that say log p(x) exactly."""
+
+from typing import Literal
+
+from pydantic import Field
+
+from simulacra.config import Config
+from simulacra.data.spec import Spec
+from simulacra.errors import UserError
+from simulacra.game import Game, Player, Stage
+from simulacra.models.autoregressive import Autoregressive
+from simulacra.models.fvbn import FVBN, FVBNConfig
+from simulacra.models.made import MADE, MADEConfig
+from simulacra.models.nade import NADE, NADEConfig
+from simulacra.models.pixelcnn import PixelCNN, PixelCNNConfig
+from simulacra.models.realnvp import RealNVP, RealNVPConfig, most_scales
+from simulacra.optimizers import Adam, Schedule, schedule
+from simulacra.recipes import Plan, budget, recipe
+
+FAMILY, ROWS = "explicit densities", ["A3"]
+
+
+class LikelihoodOptions(Config):
+    """How likelihood is climbed."""
+
+    batch: int = Field(128, ge=1, description="images per step")
+    optimizer: Adam = Adam(lr=1e-3)
+    schedule: Schedule = Field("cosine", description="how the learning rate falls over the horizon")
+    average: float | None = Field(0.999, ge=0, lt=1, description="decay of the averaged weights; null for none")
+    clip: float | None = Field(None, gt=0, description="bound on the gradient's norm")
+
+
+class FVBNOptions(FVBNConfig, LikelihoodOptions):
+    """Options of the recipe `fvbn`."""
+
+
+class NADEOptions(NADEConfig, LikelihoodOptions):
+    """Options of the recipe `nade`."""
+
+    activation: Literal["sigmoid", "relu"] = Field(
+        "relu", description="of the hidden units; the paper's is sigmoid, which begins more slowly"
+    )
+
+
+class MADEOptions(MADEConfig, LikelihoodOptions):
+    """Options of the recipe `made`; what is left open follows from the data."""
+
+    width: int | None = Field(None, ge=1, description="units of a hidden layer (default: 8 per pixel, at most 2000)")
+
+
+class PixelCNNOptions(PixelCNNConfig, LikelihoodOptions):
+    """Options of the recipe `pixelcnn`."""
+
+    batch: int = Field(32, ge=1, description="images per step")
+
+
+class RealNVPOptions(RealNVPConfig, LikelihoodOptions):
+    """Options of the recipe `realnvp`; what is left open follows from the data."""
+
+    couplings: int | None = Field(None, ge=2, description="couplings (8; of images: of each kind, on each scale: 3)")
+    width: int | None = Field(None, ge=1, description="units (128) or, of images, channels (32) of a hidden layer")
+    depth: int | None = Field(None, ge=1, le=100, description="hidden layers or residual blocks of a coupling (2)")
+    scales: int | None = Field(None, ge=1, description="scales of images (default: as many as they allow, at most 3)")
+    alpha: float | None = Field(None, gt=0, lt=0.5, description="margin of brightness before the logit (0.05)")
+    clip: float | None = Field(100.0, gt=0, description="bound on the gradient's norm")
+
+
+def maximum_likelihood(model: Autoregressive | RealNVP, options: LikelihoodOptions, steps: int) -> Plan:
+    """The game of one: the model descends −log p(x)."""
+    player = Player(
+        name="density",
+        module=model,
+        optimizer=options.optimizer,
+        average=options.average,
+        clip=options.clip,
+        rate=schedule(options.schedule),
+    )
+    stage = Stage(name="train", game=Game.single(player, model.cost), steps=steps)
+    return Plan(model=model, stages=[stage], batch=options.batch, options=options)
+
+
+@recipe(
+    "fvbn",
+    family=FAMILY,
+    rows=ROWS,
+    data="mnist",
+    paper="Neal 1992, Connectionist learning of belief networks, Artificial Intelligence 56; Frey 1998, Graphical "
+    "Models for Machine Learning and Digital Communication",
+    options=FVBNOptions,
+)
+def fvbn(spec: Spec, size: int, options: FVBNOptions) -> Plan:
+    """A logistic regression for every pixel on those before it, of bits drawn anew each time an image is seen.
+
+    command   simulacra train fvbn --data mnist
+    budget    50 passes over the data, 2 000 to 40 000 steps
+    score     none measured yet
+    """
+    steps = budget(50, size, options.batch, within=(2000, 40_000))
+    return maximum_likelihood(FVBN(options.part(FVBNConfig), spec), options, steps)
+
+
+@recipe(
+    "nade",
+    family=FAMILY,
+    rows=ROWS,
+    data="mnist",
+    paper="Larochelle & Murray 2011, The Neural Autoregressive Distribution Estimator, AISTATS",
+    options=NADEOptions,
+)
+def nade(spec: Spec, size: int, options: NADEOptions) -> Plan:
+    """A hidden layer for every pixel, all of them with the same weights, of bits drawn anew each time.
+
+    command   simulacra train nade --data mnist
+    budget    50 passes over the data, 2 000 to 40 000 steps
+    score     none measured yet
+    """
+    steps = budget(50, size, options.batch, within=(2000, 40_000))
+    return maximum_likelihood(NADE(options.part(NADEConfig), spec), options, steps)
+
+
+@recipe(
+    "made",
+    family=FAMILY,
+    rows=ROWS,
+    data="mnist",
+    paper="Germain et al. 2015, MADE: Masked Autoencoder for Distribution Estimation, arXiv:1502.03509",
+    options=MADEOptions,
+)
+def made(spec: Spec, size: int, options: MADEOptions) -> Plan:
+    """A perceptron whose masks make it autoregressive, in one order of the pixels or in several by turns.
+
+    command   simulacra train made --data mnist
+    budget    100 passes over the data, 2 000 to 60 000 steps
+    score     none measured yet
+    """
+    options = options.model_copy(update={"width": options.width or min(8 * spec.numel, 2000)})
+    steps = budget(100, size, options.batch, within=(2000, 60_000))
+    return maximum_likelihood(MADE(options.part(MADEConfig), spec), options, steps)
+
+
+@recipe(
+    "pixelcnn",
+    family=FAMILY,
+    rows=ROWS,
+    data="mnist",
+    paper="van den Oord et al. 2016, Conditional Image Generation with PixelCNN Decoders, arXiv:1606.05328",
+    options=PixelCNNOptions,
+)
+def pixelcnn(spec: Spec, size: int, options: PixelCNNOptions) -> Plan:
+    """Gated convolutions over the pixels above and to the left, of grey images whose bits are drawn anew each time.
+
+    command   simulacra train pixelcnn --data mnist
+    budget    20 passes over the data, 2 000 to 40 000 steps
+    score     none measured yet
+    """
+    steps = budget(20, size, options.batch, within=(2000, 40_000))
+    return maximum_likelihood(PixelCNN(options.part(PixelCNNConfig), spec), options, steps)
+
+
+@recipe(
+    "realnvp",
+    family=FAMILY,
+    rows=ROWS,
+    data="mnist",
+    paper="Dinh, Sohl-Dickstein & Bengio 2017, Density estimation using Real NVP, arXiv:1605.08803",
+    options=RealNVPOptions,
+)
+def realnvp(spec: Spec, size: int, options: RealNVPOptions) -> Plan:
+    """Affine couplings between vectors or images of 256 levels and a normal code.
+
+    command   simulacra train realnvp --data mnist
+    budget    20 passes over the data, 2 000 to 20 000 steps
+    score     none measured yet
+    """
+    options = resolve(spec, options)
+    steps = budget(20, size, options.batch, within=(2000, 20_000))
+    return maximum_likelihood(RealNVP(options.part(RealNVPConfig), spec), options, steps)
+
+
+def resolve(spec: Spec, options: RealNVPOptions) -> RealNVPOptions:
+    """Settle what was left open by the data's shape. Raises UserError for options that would be ignored."""
+    image = spec.kind == "image"
+    for name in ("scales", "alpha"):
+        if getattr(options, name) is not None and not image:
+            raise UserError(f"--{name} is of images, the data is vectors: leave it out")
+    defaults = {"couplings": 3, "width": 32, "depth": 2} if image else {"couplings": 8, "width": 128, "depth": 2}
+    defaults |= {"scales": min(most_scales(spec), 3), "alpha": 0.05} if image else {}
+    open_ones = {name: value for name, value in defaults.items() if getattr(options, name) is None}
+    return options.model_copy(update=open_ones)

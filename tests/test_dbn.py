@@ -1,0 +1,278 @@
+"""Deep belief nets against sums over all their states, and against the machines they are made of."""
+
+from pathlib import Path
+
+import pytest
+import torch
+from safetensors.torch import load_file
+from torch import Tensor
+
+import simulacra
+from simulacra.data import Batch, Spec
+from simulacra.errors import UserError
+from simulacra.metrics.ais import exact_log_z
+from simulacra.models.dbn import DBN, DBNConfig
+from simulacra.models.rbm import RBM, RBMConfig
+from simulacra.networks.boltzmann import contrast
+from simulacra.randomness import Draws
+from simulacra.recipes import find
+from tests.test_rbm import drawn, same_law, states
+
+SPEC = Spec(kind="image", shape=(1, 2, 2), classes=None)
+X = 2 * states(4).float().reshape(16, 1, 2, 2) - 1  # all images
+
+
+def model(*hidden: int, scale: float = 1.0, **options: object) -> DBN:
+    made = DBN(DBNConfig(hidden=hidden, **options), SPEC)  # type: ignore[arg-type]
+    with torch.no_grad():
+        for number, parameter in enumerate(made.parameters()):
+            parameter.copy_(drawn(*parameter.shape, seed=number + 1, scale=scale))
+    return made
+
+
+def log_p_of(logits: Tensor, bits: Tensor) -> Tensor:
+    return torch.distributions.Bernoulli(logits=logits).log_prob(bits).sum(-1)
+
+
+def log_joint(dbn: DBN) -> Tensor:
+    """log p(v, h1) of a net of two hidden layers, `[2^V, 2^H]`, by its definition."""
+    (layer,), h = dbn.directed, states(3).float()
+    machine = dbn.top.machine
+    top = -machine.free_energy(h) - exact_log_z(*machine)
+    return log_p_of(layer.down(h)[None], states(4).float()[:, None]) + top
+
+
+def recognised(dbn: DBN) -> Tensor:
+    """log q(h1|v), `[2^V, 2^H]`."""
+    return log_p_of(dbn.directed[0].up(states(4).float())[:, None], states(3).float()[None])
+
+
+def unrolled_machine() -> tuple[RBM, DBN]:
+    """An RBM, and the net of its weights twice over, which is the same law (Hinton, Osindero & Teh 2006, §3)."""
+    rbm, dbn = RBM(RBMConfig(hidden=3), SPEC), model(3, 4)
+    with torch.no_grad():
+        for number, parameter in enumerate(rbm.parameters()):
+            parameter.copy_(drawn(*parameter.shape, seed=number + 1))
+        layer, top = dbn.directed[0], dbn.top
+        for weight in (layer.recognition, layer.generation, top.weight.T):
+            weight.copy_(rbm.weight)
+        for bias in (layer.visible_bias, top.hidden_bias):
+            bias.copy_(rbm.visible_bias)
+        for bias in (layer.hidden_bias, top.visible_bias):
+            bias.copy_(rbm.hidden_bias)
+    return rbm, dbn
+
+
+def _batch(x: Tensor) -> Batch:
+    return Batch(x=x, start=0, joint=len(x), pass_end=False, labels=None, index=torch.arange(len(x)))
+
+
+class Noisy(Draws):
+    """Draws in a cost's place, and whatever state it asks for."""
+
+    def __init__(self, n: int, **state: Tensor) -> None:
+        super().__init__(n, seed=5)
+        self.held = state
+
+    def state(self, name: str) -> Tensor:
+        return self.held[name]
+
+    def write(self, name: str, value: Tensor) -> None:
+        self.held[name] = value
+
+
+# Likelihoods
+
+
+def test_a_machine_unrolled_once_has_its_likelihood_whatever_is_drawn() -> None:
+    """q is the posterior then, so that every weight is p(v) itself."""
+    rbm, dbn = unrolled_machine()
+    exact = rbm.log_prob(X).value
+    assert torch.allclose(dbn.log_weights(X, 5, seed=3), exact[:, None].expand(-1, 5), atol=1e-4)
+    assert torch.allclose(dbn.log_prob(X).value, exact, atol=1e-4)
+
+
+def test_the_bound_is_the_variational_one() -> None:
+    """Both ways by enumeration of h1; the mean over many draws of ten."""
+    dbn, n = model(3, 5), 2000
+    joint, q = log_joint(dbn), recognised(dbn)
+    assert joint.exp().sum().item() == pytest.approx(1.0, abs=1e-5)
+    bound = (q.exp() * (joint - q)).sum(1)
+    v = X[6:7]
+    value, kind = dbn.log_prob(v.expand(n, -1, -1, -1))
+    assert kind == "bound"
+    assert abs(value.mean() - bound[6]) < 4 * value.std() / n**0.5
+    assert bound[6] < joint.logsumexp(1)[6] - 0.1
+
+
+def test_the_mean_of_the_weights_is_the_probability() -> None:
+    dbn = model(3, 5, scale=0.7)
+    weights = dbn.log_weights(X, 1000, seed=1).double().exp()
+    exact, error = log_joint(dbn).logsumexp(1).exp(), weights.std(1) / 1000**0.5
+    assert ((weights.mean(1) - exact).abs() < 4.5 * error).all()
+    assert torch.allclose(dbn.log_weights(X[3:5], 7, seed=1, start=3, first=2), dbn.log_weights(X, 9, seed=1)[3:5, 2:])
+
+
+def test_three_hidden_layers_have_weights_too() -> None:
+    dbn = model(3, 2, 4, scale=0.7)
+    lower, upper = dbn.directed
+    h, g = states(3).float(), states(2).float()
+    machine = dbn.top.machine
+    top = -machine.free_energy(g) - exact_log_z(*machine)
+    middle = (log_p_of(upper.down(g)[None], h[:, None]) + top).logsumexp(1)  # log p(h1)
+    exact = (log_p_of(lower.down(h)[None], states(4).float()[:, None]) + middle).logsumexp(1).exp()
+    weights = dbn.log_weights(X, 1000, seed=1).double().exp()
+    assert ((weights.mean(1) - exact).abs() < 4.5 * weights.std(1) / 1000**0.5).all()
+
+
+def test_samples_have_the_marginals_of_the_law() -> None:
+    dbn = model(3, 5, chain=40)
+    found = 0.5 * (dbn.sample(20_000, seed=1).flatten(1) + 1)
+    expected = log_joint(dbn).logsumexp(1).exp() @ states(4).float()
+    assert ((found.mean(0) - expected).abs() < 4.5 * found.std(0) / 20_000**0.5).all()
+
+
+def test_what_is_generated_has_the_law_below_the_top() -> None:
+    dbn, n = model(3, 5), 20_000
+    h = states(3)[5].float()
+    v = dbn.generated(h.expand(n, -1), Noisy(n))[0]
+    law = log_p_of(dbn.directed[0].down(h[None]), states(4).float()).exp()
+    places = torch.tensor([8.0, 4, 2, 1])
+    assert same_law(torch.bincount((v @ places).long(), minlength=16) / n, law, n)
+
+
+# Learning
+
+
+def test_a_tied_layer_learns_as_a_machine_in_both_of_its_weights() -> None:
+    dbn = model(3, 5)
+    layer = dbn.directed[0]
+    with torch.no_grad():
+        layer.generation.copy_(layer.recognition)
+    x = X.repeat(4, 1, 1, 1)
+    terms = dbn.layer_cost(_batch(x), Noisy(64), layer=0, k=2, persistent=False, decay=0.1)  # type: ignore[arg-type]
+    gradients = torch.autograd.grad(sum(term.mean() for term in terms.values()), [*layer.parameters()])  # type: ignore[arg-type]
+    machine = type(layer.tied)(*(part.detach().clone().requires_grad_() for part in layer.tied))
+    noise = Noisy(64)
+    noise.uniform(4)  # the bits of the data
+    cost = (
+        contrast(machine, 0.5 * (x.flatten(1) + 1), noise, 2).divergence.mean() + 0.05 * machine.weight.square().sum()
+    )
+    weight, visible, hidden = torch.autograd.grad(cost, [*machine])
+    for found, expected in zip(gradients, (weight, weight, visible, hidden)):
+        assert torch.allclose(found, expected, atol=1e-5)
+    assert torch.equal(gradients[0], gradients[1])
+
+
+def test_the_top_learns_on_what_is_recognised_and_its_base_the_rates() -> None:
+    dbn = model(3, 5)
+    chain = torch.zeros(16, 5)
+    terms = dbn.layer_cost(_batch(X), Noisy(16, chain=chain), 1, 1, True, 0.0)  # type: ignore[arg-type]
+    noise = Noisy(16)
+    h = dbn.recognised(0.5 * (X.flatten(1) + 1) + 0 * noise.uniform(4), noise, 1)[1]
+    gradient = torch.autograd.grad(terms["base"].mean(), dbn.top.base, retain_graph=True)[0]
+    assert torch.allclose(gradient, dbn.top.base.sigmoid() - h.mean(0), atol=1e-6)
+    lower = torch.autograd.grad(terms["divergence"].mean(), [*dbn.directed[0].parameters()], allow_unused=True)
+    assert lower == (None, None, None, None)
+
+
+def test_each_term_of_the_up_down_algorithm_moves_its_own_weights() -> None:
+    dbn = model(3, 2, 4)
+    terms = dbn.up_down_cost(_batch(X), Noisy(16), k=1)  # type: ignore[arg-type]
+    moved = {
+        name: {
+            key
+            for (key, parameter), gradient in zip(
+                dbn.named_parameters(),
+                torch.autograd.grad(term.mean(), [*dbn.parameters()], allow_unused=True, retain_graph=True),
+            )
+            if gradient is not None and gradient.abs().max() > 0
+        }
+        for name, term in terms.items()
+    }
+    layers = ("layers.0.", "layers.1.")
+    assert moved["wake"] == {layer + part for layer in layers for part in ("generation", "visible_bias")}
+    assert moved["sleep"] == {layer + part for layer in layers for part in ("recognition", "hidden_bias")}
+    assert moved["top"] == {"top.weight", "top.visible_bias", "top.hidden_bias"}
+    assert moved["base"] == {"top.base"}
+
+
+def test_wake_descends_the_expected_reconstruction_and_sleep_stands_where_q_is_the_posterior() -> None:
+    """By enumeration of h1 under q for data of one image; the fantasies come from long chains."""
+    _, dbn = unrolled_machine()
+    n, v = 20_000, X[6:7]
+    layer = dbn.directed[0]
+    terms = dbn.up_down_cost(_batch(v.expand(n, -1, -1, -1)), Noisy(n), k=40)  # type: ignore[arg-type]
+    found = torch.autograd.grad(terms["wake"].mean(), layer.generation, retain_graph=True)[0]
+    h, q = states(3).float(), recognised(dbn)[6].exp()
+    exact = -(q * log_p_of(layer.down(h), states(4)[6].float())).sum()
+    assert torch.allclose(found, torch.autograd.grad(exact, layer.generation)[0], atol=0.015)
+    assert found.abs().max() > 0.1
+    still = torch.autograd.grad(terms["sleep"].mean(), [layer.recognition, layer.hidden_bias])
+    assert max(gradient.abs().max().item() for gradient in still) < 0.015
+
+
+# Training
+
+
+def trained(out: Path, steps: int, **options: object) -> DBN:
+    given = {"hidden": "30,12", "bits": "threshold", "lr": 0.3, "fine_tuning": 0.5, "preview_every": 10_000, "chain": 5}
+    run = simulacra.train("dbn", data="digits", out=out, steps=steps, quiet=True, **given, **options)
+    assert isinstance(run.model, DBN)
+    return run.model
+
+
+def test_stages_on_digits(tmp_path: Path) -> None:
+    """Tied until they are fine-tuned, the lower layer standing still while the upper one learns, and better than
+    independent pixels by more than 4 nats in the end."""
+    options = {"checkpoint_every": 300, "keep": 9}
+    dbn = trained(tmp_path, 1000, **options)  # stages of 400, 400 and 200 steps
+    first, second, third = (_tensors(tmp_path, step) for step in (300, 600, 1000))
+    lower = [name for name in first if name.startswith("player/layer1/")]
+    assert len(lower) == 4
+    assert torch.equal(first["player/layer1/recognition"], first["player/layer1/generation"])
+    assert torch.equal(second["player/layer1/recognition"], second["player/layer1/generation"])
+    assert not torch.equal(third["player/layer1/recognition"], third["player/layer1/generation"])
+    assert not torch.equal(second["player/layer2/weight"], first["player/layer2/weight"])
+    pixels = {split: simulacra.open_data("digits", split=split).data for split in ("train", "test")}
+    train, test = ((part > 127).float() for part in pixels.values())  # type: ignore[operator]
+    rates = train.mean(0).clamp(1e-3, 1 - 1e-3)
+    alone = torch.distributions.Bernoulli(probs=rates).log_prob(test).flatten(1).sum(1)
+    value, kind = dbn.log_prob(2 * test - 1)
+    assert kind == "bound"
+    assert (value - alone).mean() > 4.0
+
+
+def test_the_lower_layer_stands_still_while_the_upper_one_learns(tmp_path: Path) -> None:
+    trained(tmp_path, 10, checkpoint_every=1, keep=20)  # stages of 4, 4 and 2 steps
+    at = {step: _tensors(tmp_path, step) for step in (3, 4, 8, 10)}
+    for name in (name for name in at[4] if name.startswith("player/layer1/")):
+        assert torch.equal(at[4][name], at[8][name])
+        assert not torch.equal(at[3][name], at[4][name])
+        assert not torch.equal(at[8][name], at[10][name])
+    assert torch.equal(at[3]["player/layer2/weight"], at[4]["player/layer2/weight"])
+
+
+def test_a_run_goes_on_bit_for_bit_in_every_stage(tmp_path: Path) -> None:
+    whole = trained(tmp_path / "whole", 10)
+    for steps in (2, 5, 9, 10):
+        parts = trained(tmp_path / "parts", steps, horizon=10)
+    for a, b in zip(whole.state_dict().values(), parts.state_dict().values()):
+        assert torch.equal(a, b)
+
+
+def _tensors(run: Path, step: int) -> dict[str, Tensor]:
+    (place,) = (
+        (run / "checkpoints").glob(f"step-*{step}") if step > 9 else (run / "checkpoints").glob(f"step-*00{step}")
+    )
+    return load_file(place / "tensors.safetensors")
+
+
+def test_mistakes_are_named() -> None:
+    kind = find("dbn")
+    with pytest.raises(UserError, match="use rbm"):
+        kind.build(Spec(kind="vector", shape=(2,), classes=None), 100, kind.options())
+    with pytest.raises(UserError, match="hidden"):
+        kind.options().with_overrides({"hidden": "5"}, "dbn")
+    with pytest.raises(UserError, match=r"outside \[-1, 1\]"):
+        model(3, 4).log_prob(torch.full((1, 1, 2, 2), 2.0))

@@ -1,0 +1,162 @@
+"""Moment matching networks: what they descend, what they match, and that it brings samples to the data."""
+
+from dataclasses import replace
+
+import pytest
+import torch
+from torch import Tensor
+
+from simulacra.costs.matching import mmd2, root_mmd
+from simulacra.data import Batch, Feed, Spec, open_data
+from simulacra.errors import UserError
+from simulacra.game import At, Clock, Table, Turn
+from simulacra.models.gmmn import GMMN, CodeGMMN, stack
+from simulacra.recipes import Plan, find
+
+SMALL = {"latent": "3", "hidden": "16,16", "batch": "200", "optimizer.lr": "0.01"}
+CODED = {**SMALL, "space": "code", "code": "4", "encoder": "24"}
+
+
+def plan(spec: Spec, **options: str) -> Plan:
+    kind = find("gmmn")
+    torch.manual_seed(0)
+    return kind.build(spec, 1000, kind.options().with_overrides(options, "gmmn"))
+
+
+def planes(d: int = 2) -> Spec:
+    return Spec(kind="vector", shape=(d,), classes=None)
+
+
+def two_clusters(n: int, seed: int) -> Tensor:
+    noise = torch.Generator().manual_seed(seed)
+    side = torch.randint(2, (n, 1), generator=noise) * 2.0 - 1.0
+    return torch.cat([side, -side], 1) + 0.1 * torch.randn(n, 2, generator=noise)
+
+
+def batch_of(x: Tensor) -> Batch:
+    return Batch(x=x, labels=None, index=torch.arange(len(x)), start=0, joint=len(x), pass_end=False)
+
+
+def noise_for(made: Plan, batch: Batch, stage: int = 0) -> At:
+    turn = Turn(made.stages[stage].game, batch, Clock(), (0, stage, 0, 0, 0, 0), Table())
+    return next(turn.parts(0))[1]
+
+
+@pytest.mark.parametrize("objective", ["root", "squared", "unbiased"])
+def test_the_cost_is_the_discrepancy_of_samples_and_rows(objective: str) -> None:
+    made, batch = plan(planes(), objective=objective, **SMALL), batch_of(two_clusters(50, 0))
+    assert isinstance(made.model, GMMN)
+    terms = made.stages[0].game.step(lambda k: batch, Clock())
+    at = noise_for(made := plan(planes(), objective=objective, **SMALL), batch)
+    with torch.no_grad():
+        samples = made.model.generator(2 * at.uniform(3) - 1)
+    sigmas = made.options.bandwidths  # type: ignore[attr-defined]
+    root = {"match/mmd": root_mmd(samples, batch.x, sigmas)}
+    squared = {"match/mmd2": mmd2(samples, batch.x, sigmas, unbiased=objective == "unbiased")}
+    ((name, value),) = (root if objective == "root" else squared).items()
+    assert terms[name] == pytest.approx(value.item(), rel=1e-5)
+
+
+def test_samples_come_to_the_law_of_the_data() -> None:
+    made = plan(planes(), **SMALL)
+    assert isinstance(made.model, GMMN)
+    held, sigmas = two_clusters(1000, 99), (0.01, 0.1, 1.0)
+    before = mmd2(made.model.sample(1000), held, sigmas, unbiased=True).item()
+    for step in range(250):
+        batch = batch_of(two_clusters(200, step))
+        made.stages[0].game.step(lambda k, b=batch: b, Clock(step=step, progress=step / 250))
+    samples = made.model.sample(1000)
+    assert mmd2(samples, held, sigmas, unbiased=True).item() < before / 20
+    sides = (samples[:, 0] > 0).float().mean()
+    assert 0.35 < sides < 0.65
+    assert (samples.sum(1).abs() < 0.6).float().mean() > 0.9
+
+
+def test_codes_are_learned_first_and_then_matched() -> None:
+    feed = Feed(open_data("digits"), seed=0, batch=200)
+    made = plan(feed.source.spec, **CODED)
+    model = made.model
+    assert isinstance(model, CodeGMMN)
+    assert [stage.name for stage in made.stages] == ["autoencoder", "match"]
+    x = feed.at(0).x
+    error = (model.reconstruct(x) - x).square().mean()
+    for step in range(60):
+        made.stages[0].game.step(lambda k, s=step: feed.at(s), Clock(step=step))
+    assert (model.reconstruct(x) - x).square().mean() < 0.8 * error
+    autoencoder = {name: value.clone() for name, value in model.autoencoder.state_dict().items()}
+    told = [
+        made.stages[1].game.step(lambda k, s=step: feed.at(s), Clock(stage=1, step=step))["match/mmd"]
+        for step in range(60)
+    ]
+    assert told[-1] < 0.5 * told[0]
+    assert all(torch.equal(value, autoencoder[name]) for name, value in model.autoencoder.state_dict().items())
+
+
+def test_the_codes_that_are_matched_lose_nothing_and_take_no_gradient() -> None:
+    """Dropout is of the autoencoder's own stage."""
+    feed = Feed(open_data("digits"), seed=0, batch=50)
+    model = plan(feed.source.spec, **CODED).model.train()
+    assert isinstance(model, CodeGMMN)
+    batch = feed.at(0)
+    codes = model.wanted(batch)
+    assert not codes.requires_grad
+    assert torch.equal(codes, model.wanted(batch))
+    assert model.autoencoder.training
+    encoder = model.autoencoder["encoder"]
+    rows = model.inner(batch.x)
+    assert not torch.equal(encoder(rows), encoder(rows))
+
+
+def test_inside_images_are_from_0_to_1_and_outside_from_minus_1() -> None:
+    image = Spec(kind="image", shape=(3, 4, 5), classes=None)
+    model = plan(image, **SMALL).model
+    assert isinstance(model, GMMN)
+    x = torch.linspace(-1, 1, 120).view(2, 3, 4, 5)
+    assert model.inner(x).shape == (2, 60)
+    assert model.inner(x).min() == 0
+    assert torch.allclose(model.outer(model.inner(x)), x, atol=1e-6)
+    drawn = model.sample(500)
+    assert drawn.abs().max() <= 1
+    assert torch.equal(drawn, model.decode(model.prior(500)))
+    assert model.prior(5000).abs().max() <= 1
+    assert model.prior(5000).std() == pytest.approx(3**-0.5, abs=0.01)
+
+
+@pytest.mark.parametrize(
+    ("spec", "options", "sigmas"),
+    [
+        (Spec(kind="image", shape=(1, 28, 28), classes=None), {}, (2, 5, 10, 20, 40, 80)),
+        (Spec(kind="image", shape=(1, 14, 28), classes=None), {}, (1, 2.5, 5, 10, 20, 40)),
+        (Spec(kind="image", shape=(1, 28, 28), classes=None), {"space": "code"}, (1,)),
+        (Spec(kind="image", shape=(1, 28, 28), classes=None), {"space": "code", "code": "64"}, (2,)),
+        (planes(), {}, (0.001, 0.01, 0.1, 1)),
+        (planes(), {"bandwidths": "3"}, (3,)),
+    ],
+)
+def test_bandwidths_are_the_originals_where_it_has_some(spec: Spec, options: dict, sigmas: tuple[float, ...]) -> None:
+    assert plan(spec, **options).options.bandwidths == pytest.approx(sigmas)  # type: ignore[attr-defined]
+
+
+def test_layers_lie_as_they_are_asked_for() -> None:
+    net = stack([3, 4, 5, 2], torch.nn.ReLU, final=torch.nn.Sigmoid, dropout=(0.0, 0.5))
+    names = [type(layer).__name__ for layer in net]
+    assert names == ["Linear", "ReLU", "Dropout", "Linear", "ReLU", "Linear", "Sigmoid"]
+
+
+@pytest.mark.parametrize(
+    ("options", "match"),
+    [
+        ({"code": "5"}, "--code is of the autoencoder.*--space code"),
+        ({"bandwidths": "1,0"}, "above 0"),
+        ({"space": "code", "dropout": "1"}, "below 1"),
+    ],
+)
+def test_options_that_do_not_go_together_are_refused(options: dict[str, str], match: str) -> None:
+    with pytest.raises(UserError, match=match):
+        plan(planes(), **options)
+
+
+def test_a_row_that_is_alone_is_no_batch_for_the_unbiased_estimate() -> None:
+    made = plan(planes(), objective="unbiased", **SMALL)
+    with pytest.raises(ValueError, match="each side needs 2"):
+        made.stages[0].game.step(lambda k: replace(batch_of(two_clusters(1, 0))), Clock())
