@@ -16,8 +16,6 @@ def _split(value: Any) -> Any:
     return tuple(word.strip() for word in value.split(",") if word.strip()) if isinstance(value, str) else value
 
 
-Sizes = tuple[Annotated[int, Field(ge=1)], ...]
-"""How many units there are, layer by layer."""
 Words = Annotated[tuple[str, ...], BeforeValidator(_split)]
 """Names, also as one text with commas between them."""
 
@@ -29,8 +27,8 @@ def _alone(value: Any) -> Any:
 
 Numbers = Annotated[tuple[float, ...], BeforeValidator(_alone)]
 """Any number of numbers, also one by itself."""
-Sizes = Annotated[tuple[int, ...], BeforeValidator(_alone)]
-"""Any number of whole numbers, also one by itself."""
+Sizes = Annotated[tuple[Annotated[int, Field(ge=1)], ...], BeforeValidator(_alone)]
+"""How many units there are, layer by layer; also one layer's by itself."""
 
 
 class Config(BaseModel):

@@ -185,7 +185,7 @@ class ExpectationMaximisation:
             found = self.moments().towards(found, rate)
         terms = {"log_likelihood": sums["log_likelihood"] / rows}
         terms |= {} if self.power is not None else self._criteria(sums["log_likelihood"], rows)
-        return terms | self.settle(found, rows.item())
+        return {**terms, **self.settle(found, rows.item())}
 
     def moments(self) -> Moments:
         """Those that the parameters are the M step of."""
