@@ -195,7 +195,7 @@ def test_two_processes_judge_as_one(vae: Path, tmp_path: Path, command: Cli, of_
 
     alone = scores()
     together = scores("-m", "torch.distributed.run", "--standalone", "--nproc-per-node=2")
-    assert len(alone) == (20 if of_model else 2)
+    assert len(alone) == (21 if of_model else 2)
     assert alone.keys() == together.keys()
     for name in alone:
         assert alone[name]["value"] == pytest.approx(together[name]["value"], rel=1e-5, abs=1e-7), name
