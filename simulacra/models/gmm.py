@@ -183,8 +183,8 @@ class ExpectationMaximisation:
         if self.power is not None:
             rate = (sums["time"] / rows + 2.0).item() ** -self.power
             found = self.moments().towards(found, rate)
-        terms = {"log_likelihood": sums["log_likelihood"] / rows}
-        terms |= {} if self.power is not None else self._criteria(sums["log_likelihood"], rows)
+        criteria = self._criteria(sums["log_likelihood"], rows) if self.power is None else {}
+        terms = {"log_likelihood": sums["log_likelihood"] / rows, **criteria}
         return {**terms, **self.settle(found, rows.item())}
 
     def moments(self) -> Moments:
