@@ -13,7 +13,8 @@ from simulacra.optimizers import Adam, Schedule, schedule
 from simulacra.recipes import Plan, budget, recipe
 
 IMAGES, VECTORS, CODES = (2.0, 5.0, 10.0, 20.0, 40.0, 80.0), (0.001, 0.01, 0.1, 1.0), (1.0,)
-"""Bandwidths: the original's of 784 pixels and of 32 units of a code, and ours of points about 1 apart."""
+"""Bandwidths: of 784 pixels as in the paper, ours for points about 1 apart, and of 32 units of a code as in the script
+that its authors released."""
 
 
 class GMMNOptions(GMMNConfig):

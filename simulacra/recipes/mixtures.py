@@ -57,7 +57,7 @@ def gmm(spec: Spec, size: int, options: GMMOptions) -> Plan:
     """One player, moved in closed form: a k-means++ start, then EM.
 
     command   simulacra train gmm --data mnist --components 10
-    budget    100 passes over the data: seconds on digits, an hour on MNIST's 784 numbers with full covariances
+    budget    100 passes over the data: 3 seconds on digits (one CPU core)
     score     none measured yet
     """
     options = resolve(spec, size, options)
@@ -126,7 +126,7 @@ def gnb(spec: Spec, size: int, options: GNBOptions) -> Plan:
     """One player, set in closed form by counting.
 
     command   simulacra train gnb --data mnist; simulacra sample RUN --label 3
-    budget    two passes over the data, the second about the means of the first: seconds on MNIST
+    budget    two passes over the data, the second about the means of the first
     score     none measured yet
     """
     if not spec.classes:
