@@ -307,7 +307,7 @@ def test_broken_config(saved, text, words):
         ({"weights": None}, "lacks 'weights'"),
         ({"config": [1]}, "'config'"),
         ({"model": 3}, "'model'"),
-        ({"model": "gann"}, "unknown model 'gam': did you mean 'gan'"),
+        ({"model": "gann"}, "unknown model 'gann': did you mean 'gan'"),
         ({"config": {"widht": 3}}, "unknown setting of model 'vae' 'widht': did you mean 'width'"),
         ({"config": {"width": "many"}}, "'width' .*integer.*many"),
         ({"config": {"width": 10**9}}, "model.safetensors: .* has shape"),
