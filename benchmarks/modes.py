@@ -55,7 +55,7 @@ METHODS = {
     "packed 3": PACGAN | {"objective": "non-saturating", "pack": "3", "batch": "300"},
     "packed 4": PACGAN | {"objective": "non-saturating", "pack": "4", "batch": "400"},
 }
-SEEDS = {"recommended": 10, "longer": 1, "batch norm": 1}
+SEEDS = {"recommended": 10, "longer": 10, "batch norm": 1}
 LENGTHS = {"recommended": FEWER, "batch norm": FEWER}
 WORLDS = {"ring": RING, "grid": GRID}
 
