@@ -6,6 +6,7 @@ docs/results.md between `<!-- TABLE -->` and `<!-- /TABLE -->`.
 """
 
 import argparse
+import fcntl
 import json
 import os
 import statistics
@@ -72,7 +73,7 @@ class Table:
 
     def done(self) -> dict[str, dict[str, Any]]:
         """Finished rows by key."""
-        return json.loads(self.path.read_text()) if self.path.exists() else {}
+        return json.loads(self.path.read_text() or "{}") if self.path.exists() else {}
 
     def run(self, folder: Path, jobs: int, rows: Iterable[Row]) -> None:
         """Train and judge those of `rows` that are not finished, `jobs` at a time, in their order."""
@@ -81,12 +82,11 @@ class Table:
             list(pool.map(lambda row: self._finish(row, folder / row.key, jobs), missing))
 
     def _finish(self, row: Row, out: Path, jobs: int) -> None:
-        began = time.monotonic()
         environment = {"OMP_NUM_THREADS": str(max((os.cpu_count() or 1) // jobs, 1))} | os.environ
         command = [sys.executable, "-m", "simulacra", *row.words, "--out", str(out), "--quiet"]
         done = subprocess.run(command, env=environment, capture_output=True, text=True)
         words = " ".join(["simulacra", *row.words]).replace(f"{out.parent}/", f"runs/{self.name}/")
-        found = {"command": words, "seconds": round(time.monotonic() - began)}
+        found = {"command": words, "seconds": round(spent(out))}
         found |= {"jobs": jobs, "version": simulacra.__version__, "torch": torch.__version__} | _machine(out)
         if "training diverges" in done.stderr:
             found["failed"] = done.stderr.strip().splitlines()[-1]
@@ -95,10 +95,30 @@ class Table:
             return
         else:
             found |= self.judge(out)
-        with self.lock:
-            self.path.parent.mkdir(exist_ok=True)
-            self.path.write_text(json.dumps(self.done() | {row.key: found}, indent=1) + "\n")
+        self._keep(row.key, found)
         print(f"{row.key}: {found['seconds']} s", flush=True)
+
+    def _keep(self, key: str, found: dict[str, Any]) -> None:
+        """Add a row, also beside another process that adds its own."""
+        self.path.parent.mkdir(exist_ok=True)
+        with self.lock, self.path.open("a+") as file:
+            fcntl.flock(file, fcntl.LOCK_EX)
+            file.seek(0)
+            rows = json.loads(file.read() or "{}") | {key: found}
+            file.seek(0)
+            file.truncate()
+            file.write(json.dumps(rows, indent=1) + "\n")
+
+
+def spent(run: Path) -> float:
+    """Seconds from the start of a run, or each time it was taken up again, to the last line of its log before the
+    next; scoring while training is part of them."""
+    path, total, first, last = run / "log.jsonl", 0.0, 0.0, 0.0
+    for line in map(json.loads, path.read_text().splitlines() if path.exists() else []):
+        if line.get("event") in ("start", "resume"):
+            total, first, last = total + last - first, line["time"], line["time"]
+        last = line.get("time") or last
+    return total + last - first
 
 
 def _machine(run: Path) -> dict[str, Any]:

@@ -273,3 +273,21 @@ def test_nats_are_told_beside_the_plain_vae_s():
     (first, second) = nats.lines({"vae": row, "hvae": row | {"iwae_500": [-86.25, 0.2]}})
     assert first[:6] == ["vae", "-92.00 ± 0.30", "-88.00 ± 0.60", "-88.50 ± 0.20", "+0.00", "20 / 50"]
     assert (second[0], second[4]) == ("hvae", "+2.25")
+
+
+def test_seconds_of_a_run_are_those_of_all_its_goes(tmp_path):
+    """From 10 to 13, killed; taken up at 100, until 105: 8 seconds."""
+    lines = [{"event": "start", "time": 10}, {"step": 1, "time": 13}, {"data": {}, "at": 0}]
+    lines += [{"event": "resume", "time": 100}, {"step": 2, "time": 105}]
+    (tmp_path / "log.jsonl").write_text("\n".join(map(json.dumps, lines)))
+    assert tables.spent(tmp_path) == 8
+    assert tables.spent(tmp_path / "nothing") == 0
+
+
+def test_tables_add_to_what_another_process_has_added(tmp_path, monkeypatch):
+    monkeypatch.setattr(tables, "ROOT", tmp_path)
+    (tmp_path / "docs").mkdir()
+    one, other = (tables.Table("t", [], judge=lambda run: {}) for _ in range(2))
+    one._keep("a", {"fid": 1})
+    other._keep("b", {"fid": 2})
+    assert one.done() == other.done() == {"a": {"fid": 1}, "b": {"fid": 2}}

@@ -39,7 +39,8 @@ def rpgan(spec: Spec, size: int, options: RpGANOptions) -> Plan:
     """Relativistic pairs with penalties on the gradients at real and at generated rows: the paper's objective and its
     Adam without momentum, on DCGAN's networks without batch norm in the discriminator, or for points on PacGAN's
     without batch norm in either. That the penalties are paid every eighth step, and fade as the learning rates fall, is
-    ours. For points --fade 1e-6 lets them fall through all scales that the data may have.
+    ours. For points --fade 1e-6 lets them fall through all scales that the data may have; docs/results.md has the whole
+    command.
 
     command   simulacra train rpgan --data mnist; for a folder of yours --data folder:PATH --size 64
     budget    14 passes over the data, 4 000 to 20 000 steps
