@@ -10,6 +10,9 @@ way, the average of the generator's weights at the last one, and Adam at 10‚Åª‚Å
 where a row says more. "Packed m" is the vanilla game with m points to each judgement, 100 packs a step as in PacGAN's
 code: m times as many points. The recommended way has no batch norm in the generator; "batch norm" is the same with it,
 "longer" the same over 25 000 steps.
+
+Counted by `--plan` on one core of an Intel Xeon, GFLOP a step and hours a row: recommended 1.2 and 0.07, longer 0.17;
+vanilla 1.0 and 0.13, wgan-gp 1.4 and 0.17, sn-hinge 1.0 and 0.19, consensus 4.1 and 0.45, unrolled 7.7 and 1.0.
 """
 
 import statistics

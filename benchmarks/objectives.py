@@ -9,6 +9,9 @@ All alike: 1 500 generator steps, each after one discriminator step, batches of 
 DCGAN's own rate, 2·10⁻⁴, is too slow for the discriminators without batch norm in so few steps: a table of its own
 shows it. FID, precision and recall are of 10 000 samples against the 60 000 training images, in the features of
 `mnist`; FID at ten equally spaced steps.
+
+Counted by `--plan` on one core of an Intel Xeon, GFLOP a step and hours a row: DCGAN 1.5 to 2.3 and 0.02 to 0.04,
+residual 3.4 to 4.0 and 0.05 to 0.09; all first seeds 2.5 hours, second ones 0.7, and a minute of scoring for each row.
 """
 
 from pathlib import Path

@@ -9,6 +9,8 @@ LSGAN, WGAN with clipped weights (0.01), WGAN-GP (10; its critic has no batch no
 steps, each after one of the discriminator, batches of 64, base width 16, Adam at 10⁻³ with β = (0.5, 0.999). At that
 rate most units of the perceptrons are dead after 100 steps, so they have a second row, at 2·10⁻⁴. FID is of 10 000
 samples against the training images, in the features of `mnist`.
+
+Counted by `--plan` on one core of an Intel Xeon: 1.6 to 2.4 GFLOP a step, 0.3 hours for all twenty rows.
 """
 
 from pathlib import Path

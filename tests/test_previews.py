@@ -1,0 +1,44 @@
+"""Pictures of what models can do, while they train."""
+
+from pathlib import Path
+
+import pytest
+import torch
+from PIL import Image
+
+from simulacra.data import open_data
+from simulacra.models.dae import DAE, DAEConfig
+from simulacra.models.gan import GAN, GANConfig
+from simulacra.models.nade import NADE, NADEConfig
+from simulacra.models.rbm import RBM, RBMConfig
+from simulacra.previews import write
+from simulacra.runfolder import RunFolder
+
+MODELS = {
+    "gan": lambda spec: GAN(GANConfig(width=4), spec),
+    "dae": lambda spec: DAE(DAEConfig(width=4, latent=3), spec),
+    "nade": lambda spec: NADE(NADEConfig(width=4), spec),
+    "rbm": lambda spec: RBM(RBMConfig(hidden=4, chain=2), spec),
+}
+
+
+@pytest.mark.parametrize(
+    ("name", "pictures"),
+    [
+        ("gan", {"samples"}),
+        ("dae", {"samples", "chains", "reconstructions"}),
+        ("nade", {"samples", "completions"}),
+        ("rbm", {"samples", "reconstructions", "filters"}),
+    ],
+)
+def test_every_model_is_shown_by_what_it_can_do(name: str, pictures: set[str], tmp_path: Path) -> None:
+    source = open_data("digits")
+    torch.manual_seed(0)
+    folder = RunFolder(tmp_path)
+    folder.prepare()
+    write(MODELS[name](source.spec), source, folder, step=7, seed=0)
+    found = {path.name: path for path in (tmp_path / "previews").iterdir()}
+    assert set(found) == {f"{picture}-00000007.png" for picture in pictures}
+    for path in found.values():
+        low, high = Image.open(path).convert("L").getextrema()
+        assert low < high
