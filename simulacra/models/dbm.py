@@ -25,8 +25,8 @@ from simulacra.models.energy import (
     EnergyModel,
     Rule,
     brightness,
-    doubled,
     filters_of,
+    in_float64,
     observed,
     parts,
     shrinking,
@@ -175,7 +175,7 @@ class DBM(EnergyModel):
             return torch.cat([self._shown(self.base_rates.expand(0, -1)), *found])
 
     def _sample(self, draws: Draws) -> Tensor:
-        machine = doubled(self.machine)
+        machine = in_float64(self.machine)
         first = bits(self.base_rates.double().sigmoid().expand(draws.n, -1), draws)
         h = sweep(machine, hidden_given(machine, first, draws), draws, self.config.chain - 1)
         return self._shown(machine.expected(h))

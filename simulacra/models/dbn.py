@@ -24,8 +24,8 @@ from simulacra.models.energy import (
     EnergyModel,
     Rule,
     brightness,
-    doubled,
     filters_of,
+    in_float64,
     observed,
     parts,
     shrinking,
@@ -180,7 +180,7 @@ class DBN(EnergyModel):
             return torch.cat([self._shown(self.directed[0].visible_bias.expand(0, -1)), *found])
 
     def _sample(self, draws: Draws) -> Tensor:
-        machine = doubled(self.top.machine)
+        machine = in_float64(self.top.machine)
         first = bits(self.top.base.double().sigmoid().expand(draws.n, -1), draws)
         h = sweep(machine, hidden_given(machine, first, draws), draws, self.config.chain - 1)
         lower = machine.visible_given(h, draws)

@@ -115,7 +115,7 @@ def filters_of(weight: Tensor, shape: tuple[int, ...]) -> Tensor:
     return (w / w.abs().amax(1, keepdim=True).clamp(min=1e-12)).unflatten(1, shape)
 
 
-def doubled(machine: AnyMachine) -> AnyMachine:
+def in_float64(machine: AnyMachine) -> AnyMachine:
     """The machine in float64: a chain's bits then do not depend on the rows beside them."""
     parts = (part.double() for part in machine)
     return Machine(*parts) if isinstance(machine, Machine) else GaussianMachine(*parts)

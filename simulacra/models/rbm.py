@@ -23,8 +23,8 @@ from simulacra.models.energy import (
     EnergyModel,
     Rule,
     brightness,
-    doubled,
     filters_of,
+    in_float64,
     observed,
     parts,
     shrinking,
@@ -132,7 +132,7 @@ class RBM(EnergyModel):
             return torch.cat([self.shown(self.base.expand(0, -1)), *found])
 
     def _sample(self, draws: Draws) -> Tensor:
-        machine = doubled(self.machine)
+        machine = in_float64(self.machine)
         nothing = machine.weight.new_zeros(draws.n, len(machine.hidden))
         first = machine._replace(visible=self.base.double()).visible_given(nothing, draws)
         h = hidden_given(machine, first, draws)
@@ -149,7 +149,7 @@ class RBM(EnergyModel):
             return torch.cat([self._gibbs(rows, steps, each) for rows, each in zip(x.split(AT_A_TIME), draws)])
 
     def _gibbs(self, x: Tensor, steps: int, draws: Draws) -> Tensor:
-        machine = doubled(self.machine)
+        machine = in_float64(self.machine)
         h = hidden_given(machine, self.observed(x, draws).double(), draws)
         return self.shown(machine.visible_given(sweep(machine, h, draws, steps - 1), draws))
 
