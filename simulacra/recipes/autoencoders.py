@@ -13,15 +13,15 @@ from simulacra.models.chain import Kind
 from simulacra.models.dae import DAE, DAEConfig
 from simulacra.models.gsn import GSN, GSNConfig
 from simulacra.recipes import Plan, recipe
-from simulacra.recipes.coders import CoderOptions, TrainingOptions, likelihood_of, settle
-from simulacra.recipes.vae import alone
+from simulacra.recipes.coders import CoderOptions, coding, likelihood_of, settle
+from simulacra.recipes.single import SingleOptions
 
 
-class AEOptions(CoderOptions, AEConfig, TrainingOptions):
+class AEOptions(CoderOptions, AEConfig, SingleOptions):
     """Options of the recipe `ae`; what is left open follows from the data."""
 
 
-class DAEOptions(CoderOptions, DAEConfig, TrainingOptions):
+class DAEOptions(CoderOptions, DAEConfig, SingleOptions):
     """Options of the recipe `dae`; what is left open follows from the data."""
 
     latent: int | None = Field(None, ge=1, description="dimensions of the code (default: 500, conv: 128)")
@@ -32,7 +32,7 @@ class DAEOptions(CoderOptions, DAEConfig, TrainingOptions):
     walkback: int = Field(3, ge=0, description="further steps of the chain that are taken back to the data; 0: none")
 
 
-class GSNOptions(GSNConfig, TrainingOptions):
+class GSNOptions(GSNConfig, SingleOptions):
     """Options of the recipe `gsn`; what is left open follows from the data."""
 
     hidden: Sizes = Field((500, 500), min_length=1, max_length=20, description="units of the hidden layers, from x up")
@@ -67,7 +67,7 @@ def ae(spec: Spec, size: int, options: AEOptions) -> Plan:
     """
     options = settle(spec, options)
     model = AE(options.part(AEConfig), spec)
-    return alone(model, model.cost, size, options)
+    return coding(model, model.cost, size, options)
 
 
 @recipe(
@@ -92,7 +92,7 @@ def dae(spec: Spec, size: int, options: DAEOptions) -> Plan:
     latent = wished or {"mlp": 500, "conv": 128}[str(options.network)]
     options = options.model_copy(update={"latent": latent})
     model = DAE(options.part(DAEConfig), spec)
-    return alone(model, partial(model.cost, walkback=options.walkback), size, options)
+    return coding(model, partial(model.cost, walkback=options.walkback), size, options)
 
 
 @recipe(
@@ -112,11 +112,9 @@ def gsn(spec: Spec, size: int, options: GSNOptions) -> Plan:
     budget    100 passes over small sets, at most 40 000 steps; each costs as much as walkback of an autoencoder
     score     none measured yet
     """
-    likelihood = likelihood_of(spec, options.likelihood, options.sigma)
-    sigma = options.sigma or (0.1 if likelihood == "gaussian" else None)
-    options = corrupted(spec, options.model_copy(update={"likelihood": likelihood, "sigma": sigma}))
+    options = corrupted(spec, options.model_copy(update=likelihood_of(spec, options)))
     model = GSN(options.part(GSNConfig), spec)
-    return alone(model, partial(model.cost, walkback=options.walkback), size, options)
+    return coding(model, partial(model.cost, walkback=options.walkback), size, options)
 
 
 Options = TypeVar("Options", DAEOptions, GSNOptions)

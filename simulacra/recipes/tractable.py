@@ -4,37 +4,25 @@ from typing import Literal
 
 from pydantic import Field
 
-from simulacra.config import Config
 from simulacra.data.spec import Spec
 from simulacra.errors import UserError
-from simulacra.game import Game, Player, Stage
 from simulacra.models.autoregressive import Autoregressive
 from simulacra.models.fvbn import FVBN, FVBNConfig
 from simulacra.models.made import MADE, MADEConfig
 from simulacra.models.nade import NADE, NADEConfig
 from simulacra.models.pixelcnn import PixelCNN, PixelCNNConfig
 from simulacra.models.realnvp import RealNVP, RealNVPConfig, most_scales
-from simulacra.optimizers import Adam, Schedule, schedule
 from simulacra.recipes import Plan, budget, recipe
+from simulacra.recipes.single import SingleOptions, single
 
 FAMILY, ROWS = "explicit densities", ["A3"]
 
 
-class LikelihoodOptions(Config):
-    """How likelihood is climbed."""
-
-    batch: int = Field(128, ge=1, description="images per step")
-    optimizer: Adam = Adam(lr=1e-3)
-    schedule: Schedule = Field("cosine", description="how the learning rate falls over the horizon")
-    average: float | None = Field(0.999, ge=0, lt=1, description="decay of the averaged weights; null for none")
-    clip: float | None = Field(None, gt=0, description="bound on the gradient's norm")
-
-
-class FVBNOptions(FVBNConfig, LikelihoodOptions):
+class FVBNOptions(FVBNConfig, SingleOptions):
     """Options of the recipe `fvbn`."""
 
 
-class NADEOptions(NADEConfig, LikelihoodOptions):
+class NADEOptions(NADEConfig, SingleOptions):
     """Options of the recipe `nade`."""
 
     activation: Literal["sigmoid", "relu"] = Field(
@@ -42,19 +30,19 @@ class NADEOptions(NADEConfig, LikelihoodOptions):
     )
 
 
-class MADEOptions(MADEConfig, LikelihoodOptions):
+class MADEOptions(MADEConfig, SingleOptions):
     """Options of the recipe `made`; what is left open follows from the data."""
 
     width: int | None = Field(None, ge=1, description="units of a hidden layer (default: 8 per pixel, at most 2000)")
 
 
-class PixelCNNOptions(PixelCNNConfig, LikelihoodOptions):
+class PixelCNNOptions(PixelCNNConfig, SingleOptions):
     """Options of the recipe `pixelcnn`."""
 
     batch: int = Field(32, ge=1, description="images per step")
 
 
-class RealNVPOptions(RealNVPConfig, LikelihoodOptions):
+class RealNVPOptions(RealNVPConfig, SingleOptions):
     """Options of the recipe `realnvp`; what is left open follows from the data."""
 
     couplings: int | None = Field(None, ge=2, description="couplings (8; of images: of each kind, on each scale: 3)")
@@ -65,18 +53,9 @@ class RealNVPOptions(RealNVPConfig, LikelihoodOptions):
     clip: float | None = Field(100.0, gt=0, description="bound on the gradient's norm")
 
 
-def maximum_likelihood(model: Autoregressive | RealNVP, options: LikelihoodOptions, steps: int) -> Plan:
-    """The game of one: the model descends −log p(x)."""
-    player = Player(
-        name="density",
-        module=model,
-        optimizer=options.optimizer,
-        average=options.average,
-        clip=options.clip,
-        rate=schedule(options.schedule),
-    )
-    stage = Stage(name="train", game=Game.single(player, model.cost), steps=steps)
-    return Plan(model=model, stages=[stage], batch=options.batch, options=options)
+def climbed(model: Autoregressive | RealNVP, steps: int, options: SingleOptions) -> Plan:
+    """The model descends −log p(x)."""
+    return single("density", model, model.cost, steps, options)
 
 
 @recipe(
@@ -96,7 +75,7 @@ def fvbn(spec: Spec, size: int, options: FVBNOptions) -> Plan:
     score     none measured yet
     """
     steps = budget(50, size, options.batch, within=(2000, 40_000))
-    return maximum_likelihood(FVBN(options.part(FVBNConfig), spec), options, steps)
+    return climbed(FVBN(options.part(FVBNConfig), spec), steps, options)
 
 
 @recipe(
@@ -115,7 +94,7 @@ def nade(spec: Spec, size: int, options: NADEOptions) -> Plan:
     score     none measured yet
     """
     steps = budget(50, size, options.batch, within=(2000, 40_000))
-    return maximum_likelihood(NADE(options.part(NADEConfig), spec), options, steps)
+    return climbed(NADE(options.part(NADEConfig), spec), steps, options)
 
 
 @recipe(
@@ -135,7 +114,7 @@ def made(spec: Spec, size: int, options: MADEOptions) -> Plan:
     """
     options = options.model_copy(update={"width": options.width or min(8 * spec.numel, 2000)})
     steps = budget(100, size, options.batch, within=(2000, 60_000))
-    return maximum_likelihood(MADE(options.part(MADEConfig), spec), options, steps)
+    return climbed(MADE(options.part(MADEConfig), spec), steps, options)
 
 
 @recipe(
@@ -154,7 +133,7 @@ def pixelcnn(spec: Spec, size: int, options: PixelCNNOptions) -> Plan:
     score     none measured yet
     """
     steps = budget(20, size, options.batch, within=(2000, 40_000))
-    return maximum_likelihood(PixelCNN(options.part(PixelCNNConfig), spec), options, steps)
+    return climbed(PixelCNN(options.part(PixelCNNConfig), spec), steps, options)
 
 
 @recipe(
@@ -174,7 +153,7 @@ def realnvp(spec: Spec, size: int, options: RealNVPOptions) -> Plan:
     """
     options = resolve(spec, options)
     steps = budget(20, size, options.batch, within=(2000, 20_000))
-    return maximum_likelihood(RealNVP(options.part(RealNVPConfig), spec), options, steps)
+    return climbed(RealNVP(options.part(RealNVPConfig), spec), steps, options)
 
 
 def resolve(spec: Spec, options: RealNVPOptions) -> RealNVPOptions:

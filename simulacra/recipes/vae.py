@@ -8,16 +8,14 @@ from pydantic import Field
 from simulacra.config import Sizes
 from simulacra.data.spec import Spec
 from simulacra.errors import UserError
-from simulacra.game import Cost, Game, Player, Stage
-from simulacra.models.base import Model
 from simulacra.models.hvae import HVAE, HVAEConfig
 from simulacra.models.vae import VAE, VAEConfig
-from simulacra.optimizers import schedule
-from simulacra.recipes import Plan, budget, recipe
-from simulacra.recipes.coders import CoderOptions, TrainingOptions, likelihood_of, settle
+from simulacra.recipes import Plan, recipe
+from simulacra.recipes.coders import CoderOptions, coding, likelihood_of, settle
+from simulacra.recipes.single import SingleOptions
 
 
-class BoundOptions(CoderOptions, VAEConfig, TrainingOptions):
+class BoundOptions(CoderOptions, VAEConfig, SingleOptions):
     """Options of a VAE under any bound; what is left open follows from the data."""
 
 
@@ -37,7 +35,7 @@ class IWAEOptions(BoundOptions):
     samples: int = Field(50, ge=1, description="K, importance samples per image in the objective")
 
 
-class HVAEOptions(HVAEConfig, TrainingOptions):
+class HVAEOptions(HVAEConfig, SingleOptions):
     """Options of the recipe `hvae`; what is left open follows from the data."""
 
     latents: Sizes = Field((100, 50), min_length=1, max_length=20, description="dimensions of h_1, h_2, ... from x up")
@@ -67,7 +65,7 @@ def vae(spec: Spec, size: int, options: VAEOptions) -> Plan:
     options = resolve(spec, options)
     model = VAE(options.part(VAEConfig), spec)
     cost = partial(model.cost, samples=options.samples, beta=options.beta, floor=options.free_bits)
-    return alone(model, cost, size, options)
+    return coding(model, cost, size, options)
 
 
 @recipe(
@@ -87,7 +85,7 @@ def iwae(spec: Spec, size: int, options: IWAEOptions) -> Plan:
     """
     options = resolve(spec, options)
     model = VAE(options.part(VAEConfig), spec)
-    return alone(model, partial(model.importance_weighted, samples=options.samples), size, options)
+    return coding(model, partial(model.importance_weighted, samples=options.samples), size, options)
 
 
 @recipe(
@@ -107,15 +105,13 @@ def hvae(spec: Spec, size: int, options: HVAEOptions) -> Plan:
     budget    100 passes over small sets, at most 40 000 steps
     score     none measured yet
     """
-    likelihood = likelihood_of(spec, options.likelihood, options.sigma)
-    sigma = options.sigma or (0.1 if likelihood == "gaussian" else None)
-    options = options.model_copy(update={"likelihood": likelihood, "sigma": sigma})
+    options = options.model_copy(update=likelihood_of(spec, options))
     if options.samples > 1 and options.free_bits:
         raise UserError("--free-bits are of the ELBO, --samples asks for the importance weighted bound: leave out one")
     model = HVAE(options.part(HVAEConfig), spec)
     many = partial(model.importance_weighted, samples=options.samples)
     cost = many if options.samples > 1 else partial(model.cost, floor=options.free_bits)
-    return alone(model, cost, size, options)
+    return coding(model, cost, size, options)
 
 
 Options = TypeVar("Options", bound=BoundOptions)
@@ -129,18 +125,3 @@ def resolve(spec: Spec, options: Options) -> Options:
             "--learned-sigma is of the gaussian likelihood, it is bernoulli here: add --likelihood gaussian"
         )
     return options
-
-
-def alone(model: Model, cost: Cost, size: int, options: TrainingOptions) -> Plan:
-    """The plan of a model that descends one cost as one player."""
-    player = Player(
-        name="autoencoder",
-        module=model,
-        optimizer=options.optimizer,
-        average=options.average,
-        clip=options.clip,
-        rate=schedule(options.schedule),
-    )
-    steps = budget(100, size, options.batch, within=(2000, 40_000))
-    stage = Stage(name="train", game=Game.single(player, cost), steps=steps)
-    return Plan(model=model, stages=[stage], batch=options.batch, options=options)
