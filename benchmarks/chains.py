@@ -24,7 +24,7 @@ from simulacra.features.catalogue import find_extractor
 STEPS, CHAINS, LENGTH, SAMPLES, SURE, SHOWN = 20_000, 10, 1000, 2000, 0.9, 30
 MODELS = {
     "dae": ("dae", {"width": "1000", "depth": "1"}),
-    "dae without walkback": ("dae", {"width": "1000", "depth": "1", "walkback": "0"}),
+    "dae without walkback": ("dae", {"width": "1000", "depth": "1", "walkback": "1"}),
     "gsn": ("gsn", {"hidden": "1000,1000"}),
 }
 PICTURE = ROOT / "docs" / "images" / "chains.png"

@@ -76,6 +76,13 @@ def sample_normal(
     return torch.special.ndtri(uniform).clamp(-bound, bound).float().reshape(n, *shape)
 
 
+def sample_categorical(shares: Tensor, n: int, *, seed: int, start: int = 0) -> Tensor:
+    """Numbers int64 `[n]` of samples start … start+n−1, each with a probability in proportion to its share `[K]`."""
+    u = sample_uniform(n, 1, seed=seed, start=start)[:, 0].double()
+    upto = shares.detach().cpu().double().cumsum(0)
+    return torch.searchsorted(upto, u * upto[-1], right=True).clamp_max(len(upto) - 1)
+
+
 class Draws:
     """Noise of samples start … start+n−1 of the stream `seed`, each call the next draw of it:
     float32 `[n, *shape]` on `device`. It is asked as a cost asks its `At`, so that a chain reads the same in both."""

@@ -17,11 +17,11 @@ import simulacra
 from simulacra.data import Batch, Spec
 from simulacra.errors import UserError
 from simulacra.game import Clock, ClosedForm, Game, Player, Stage, Table
-from simulacra.models.covariances import COVARIANCES, Kind
+from simulacra.models.covariances import COVARIANCES, CovarianceKind
 from simulacra.models.gmm import GMM, ExpectationMaximisation, GMMConfig, KMeansPlusPlus, k_means_plus_plus
 from simulacra.recipes import Plan, find
 
-KINDS = get_args(Kind)
+KINDS = get_args(CovarianceKind)
 each_kind = pytest.mark.parametrize("kind", KINDS)
 AT: Any = SimpleNamespace(clock=Clock())
 SKLEARN: dict[str, Any] = {"diagonal": "diag"}

@@ -11,7 +11,7 @@ from simulacra.models.base import Model, decoding, in_batches
 from simulacra.models.coders import CoderConfig, Likelihood, coders
 
 
-class Autoencoder(Model, ABC):
+class Coding(Model, ABC):
     """An encoder x ↦ z and a decoder z ↦ x̂, and what both can do without a law of codes."""
 
     def __init__(self, config: CoderConfig, spec: Spec) -> None:
@@ -38,7 +38,7 @@ class AEConfig(CoderConfig):
     """What an autoencoder is made of."""
 
 
-class AE(Autoencoder):
+class AE(Coding):
     """Descends the reconstruction error alone. It has no `sample`: nothing says which codes are likely."""
 
     name, Config = "ae", AEConfig

@@ -1,7 +1,8 @@
-"""What some games ask of a batch: labels, and rows beside it."""
+"""What some games ask of a batch: labels, and rows beside it; and labels that are there."""
 
 from torch import Tensor
 
+from simulacra.errors import UserError
 from simulacra.game import Rows
 
 
@@ -19,3 +20,9 @@ def beside_of(batch: Rows) -> Rows:
     if beside is None:
         raise ValueError("this game is played on batches with other rows beside them")
     return beside
+
+
+def require_classes(labels: Tensor, classes: int) -> None:
+    """Raises UserError where one of `labels` int64 `[N]` is not a number of one of so many classes."""
+    if len(labels) and not 0 <= int(labels.min()) <= int(labels.max()) < classes:
+        raise UserError(f"classes are 0 to {classes - 1}, not {labels.unique().tolist()}")

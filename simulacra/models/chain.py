@@ -12,6 +12,7 @@ from torch import Tensor
 from simulacra.augment import corruption
 from simulacra.buffers import evaluating
 from simulacra.data.spec import Spec
+from simulacra.game import At, Rows, Terms
 from simulacra.models.base import Model
 from simulacra.models.coders import Likelihood
 from simulacra.precision import widen
@@ -19,7 +20,7 @@ from simulacra.randomness import Draws, Noise
 
 State = tuple[Tensor, ...]
 """Where chains are: x `[N, ...]` on the likelihood's own scale, and whatever else they remember."""
-Kind = Literal["gaussian", "masking", "salt-and-pepper"]
+Corruption = Literal["gaussian", "masking", "salt-and-pepper"]
 AT_A_TIME = 250  # chains that are walked side by side
 
 
@@ -39,6 +40,16 @@ class Transition(Model, ABC):
     @abstractmethod
     def step(self, state: State, noise: Noise) -> tuple[Tensor, State]:
         """What the decoder says of the next x (logits, or means), and the state after the transition."""
+
+    def walked_back(self, batch: Rows, at: At, steps: int) -> Terms:
+        """−log p(x|·) `[N]` in nats, the mean over so many successive steps of a chain from x: all are asked for the x
+        that it started from (algorithm 1, with a fixed number of steps instead of a random one)."""
+        x = self.likelihood.unit(batch.x)
+        state, losses = self.begin(x), []
+        for _ in range(steps):
+            output, state = self.step(state, at)
+            losses.append(self.likelihood.loss(output, x))
+        return {"reconstruction": torch.stack(losses).mean(0)}
 
     def draw(self, output: Tensor, noise: Noise) -> Tensor:
         """The next x ~ p(x|·); no gradient passes through it."""
@@ -78,7 +89,7 @@ def _parts(n: int, start: int) -> list[range]:
     return [rows[first : first + AT_A_TIME] for first in range(0, n, AT_A_TIME)] or [rows]
 
 
-def corrupt(kind: Kind, level: float, x: Tensor, noise: Noise, spec: Spec, bits: bool) -> Tensor:
+def corrupt(kind: Corruption, level: float, x: Tensor, noise: Noise, spec: Spec, bits: bool) -> Tensor:
     """x̃ ~ C(x̃|x) on the likelihood's own scale; `level` is a standard deviation, or the share of numbers destroyed.
     Pepper, and what masking leaves, is black in images, and 0 in vectors."""
     shape, low = x.shape[1:], 0.0 if bits or spec.kind != "image" else -1.0

@@ -11,6 +11,7 @@ from torch import Tensor, nn
 from simulacra.config import Config
 from simulacra.costs import reconstruction
 from simulacra.data.spec import Spec
+from simulacra.models.bits import binarised
 from simulacra.networks.dcgan import Downsampler, Upsampler
 from simulacra.networks.mlp import MLP
 from simulacra.precision import full_precision, widen
@@ -70,7 +71,7 @@ class Likelihood(nn.Module):
 
     def observed(self, x: Tensor, uniform: Callable[[], Tensor]) -> Tensor:
         """What the likelihood is of: x itself, or bits that are one with the pixel's brightness as probability."""
-        return (uniform() < 0.5 * (x + 1.0)).to(x.dtype) if self.bits else x
+        return binarised(x, uniform()) if self.bits else x
 
     def draw(self, output: Tensor, uniform: Callable[[], Tensor], normal: Callable[[], Tensor]) -> Tensor:
         """x ~ p(x|z), on the likelihood's own scale; only the noise that is needed is drawn."""

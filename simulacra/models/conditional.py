@@ -11,10 +11,9 @@ from torch.nn.functional import cross_entropy, one_hot
 
 from simulacra import randomness
 from simulacra.data.spec import Spec
-from simulacra.errors import UserError
 from simulacra.game import At, Rows, Terms
 from simulacra.models.adversary import Adversary
-from simulacra.models.batches import labels_of
+from simulacra.models.batches import labels_of, require_classes
 from simulacra.models.gan import GAN, GANConfig, generator_of
 from simulacra.networks.conditional import Auxiliary, Conditioned, Given
 from simulacra.precision import widen
@@ -60,8 +59,7 @@ class ConditionalGAN(GAN):
     def sample_labelled(self, labels: Tensor, *, seed: int = 0, start: int = 0) -> Tensor:
         """Samples of the classes int64 `[n]`, at the z of samples start … start+n−1. Raises UserError for a class that
         is not there."""
-        if len(labels) and not 0 <= int(labels.min()) <= int(labels.max()) < self.config.classes:
-            raise UserError(f"classes are 0 to {self.config.classes - 1}, not {labels.unique().tolist()}")
+        require_classes(labels, self.config.classes)
         return self.decode(self._with(super()._latents(len(labels), torch.inf, seed, start), labels))
 
     def _latents(self, n: int, threshold: float, seed: int, start: int) -> Tensor:

@@ -10,7 +10,7 @@ from typing import Literal, NamedTuple
 import torch
 from torch import Tensor
 
-Kind = Literal["full", "tied", "diagonal", "spherical"]
+CovarianceKind = Literal["full", "tied", "diagonal", "spherical"]
 
 
 class Floored(NamedTuple):
@@ -282,7 +282,7 @@ class Spherical(Diagonal):
         return moments / (d * counts)
 
 
-COVARIANCES: dict[Kind, Covariance] = {
+COVARIANCES: dict[CovarianceKind, Covariance] = {
     "full": Full(),
     "tied": Tied(),
     "diagonal": Diagonal(),

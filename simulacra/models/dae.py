@@ -1,15 +1,14 @@
 """Denoising autoencoder (Vincent et al. 2008 and 2010), and the Markov chain of corrupting and denoising whose samples
 it is good for (Bengio, Yao, Alain & Vincent 2013, "Generalized Denoising Auto-Encoders as Generative Models")."""
 
-import torch
 from pydantic import Field
 from torch import Tensor
 
 from simulacra.buffers import evaluating
 from simulacra.data.spec import Spec
 from simulacra.game import At, Rows, Terms
-from simulacra.models.ae import Autoencoder
-from simulacra.models.chain import Kind, State, Transition, corrupt
+from simulacra.models.ae import Coding
+from simulacra.models.chain import Corruption, State, Transition, corrupt
 from simulacra.models.coders import CoderConfig
 from simulacra.randomness import Draws, Noise
 
@@ -17,12 +16,12 @@ from simulacra.randomness import Draws, Noise
 class DAEConfig(CoderConfig):
     """What a denoising autoencoder is made of."""
 
-    corruption: Kind = Field("salt-and-pepper", description="what is undone")
+    corruption: Corruption = Field("salt-and-pepper", description="what is undone")
     level: float = Field(0.4, gt=0, description="share of numbers destroyed, or the Gaussian's standard deviation")
     steps: int = Field(100, ge=1, description="transitions of the chain before a sample is taken")
 
 
-class DAE(Autoencoder, Transition):
+class DAE(Coding, Transition):
     """p(x|x̃), x̃ ~ C(x̃|x) being data corrupted. Its chain is x̃_t ~ C(·|x_t), x_{t+1} ~ p(·|x̃_t)."""
 
     name, Config = "dae", DAEConfig
@@ -32,16 +31,9 @@ class DAE(Autoencoder, Transition):
         super().__init__(config, spec)
         self.steps = config.steps
 
-    def cost(self, batch: Rows, at: At, walkback: int = 0) -> Terms:
-        """−log p(x|x̃) `[N]` in nats, the mean over x̃ of x itself and of `walkback` further steps of the chain away from
-        it: what the chain makes of x is corrupted again and taken back to x (2013, algorithm 1, with a fixed number of
-        steps instead of a random one)."""
-        x = self.likelihood.unit(batch.x)
-        state, losses = self.begin(x), []
-        for _ in range(1 + walkback):
-            output, state = self.step(state, at)
-            losses.append(self.likelihood.loss(output, x))
-        return {"reconstruction": torch.stack(losses).mean(0)}
+    def cost(self, batch: Rows, at: At, walkback: int = 1) -> Terms:
+        """−log p(x|x̃) `[N]` in nats, over x̃ of x itself and of what the chain makes of it in `walkback` − 1 steps."""
+        return self.walked_back(batch, at, walkback)
 
     def begin(self, x: Tensor) -> State:
         """The chain remembers x alone."""

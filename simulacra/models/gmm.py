@@ -19,7 +19,7 @@ from simulacra.data.spec import Spec
 from simulacra.errors import UserError
 from simulacra.game import At, Rows, Terms
 from simulacra.models.base import Model, in_batches
-from simulacra.models.covariances import COVARIANCES, Covariance, Kind
+from simulacra.models.covariances import COVARIANCES, Covariance, CovarianceKind
 
 TILE = 2048
 """Rows that are worked on at a time on a CPU: their differences from a mean stay in its cache."""
@@ -33,7 +33,7 @@ class GMMConfig(Config):
     """What a Gaussian mixture is made of."""
 
     components: int = Field(10, ge=1, description="K, number of Gaussians")
-    covariance: Kind = Field("full", description="covariances: full, one for all, diagonal or spherical")
+    covariance: CovarianceKind = Field("full", description="covariances: full, one for all, diagonal or spherical")
     dtype: Literal["float32", "float64"] = Field("float64", description="precision of parameters and statistics")
 
 
@@ -93,9 +93,7 @@ class GMM(Model):
 
     def components(self, n: int, *, seed: int = 0, start: int = 0) -> Tensor:
         """The components int64 `[n]` that samples start … start+n−1 are drawn from, a function of (seed, i)."""
-        u = randomness.sample_uniform(n, 1, seed=seed, start=start)[:, 0].double()
-        upto = self.weights.detach().cpu().double().cumsum(0)
-        return torch.searchsorted(upto, u * upto[-1], right=True).clamp_max(len(upto) - 1)
+        return randomness.sample_categorical(self.weights, n, seed=seed, start=start)
 
     def log_prob(self, x: Tensor, *, seed: int = 0, start: int = 0) -> LogProb:
         """log p(x) `[N]`, exact, in nats: a density in the units of the rows."""

@@ -143,14 +143,14 @@ class CodeGMMN(GMMN):
             return in_batches(lambda rows: self.outer(self._decoded(self.code(self.inner(rows)))), x.to(self.device))
 
 
-Objective = Literal["root", "squared", "unbiased"]
+Discrepancy = Literal["root", "squared", "unbiased"]
 
 
 class MomentMatching:
     """The generator's cost: √MMD² (§4) of as many samples as there are rows, MMD² itself (eq. 3), or its unbiased
     estimate (Dziugaite et al. 2015), under a mixture of Gaussian kernels of these bandwidths."""
 
-    def __init__(self, model: GMMN, bandwidths: Sequence[float], objective: Objective = "root") -> None:
+    def __init__(self, model: GMMN, bandwidths: Sequence[float], objective: Discrepancy = "root") -> None:
         self.model, self.bandwidths, self.objective = model, bandwidths, objective
 
     def cost(self, batch: Rows, at: At) -> Terms:

@@ -18,7 +18,7 @@ from simulacra.data.spec import Spec
 from simulacra.errors import UserError
 from simulacra.game import At, Rows, Terms
 from simulacra.models.base import Model, in_batches
-from simulacra.models.batches import labels_of
+from simulacra.models.batches import labels_of, require_classes
 
 TILE = 512
 """Rows that are worked on at a time."""
@@ -107,9 +107,7 @@ class GNB(Model):
 
     def labels(self, n: int, *, seed: int = 0, start: int = 0) -> Tensor:
         """The classes int64 `[n]` of samples start … start+n−1, drawn from the prior."""
-        u = randomness.sample_uniform(n, 1, seed=seed, start=start)[:, 0].double()
-        upto = self.priors.detach().cpu().cumsum(0)
-        return torch.searchsorted(upto, u * upto[-1], right=True).clamp_max(len(upto) - 1)
+        return randomness.sample_categorical(self.priors, n, seed=seed, start=start)
 
     def sample(self, n: int, *, seed: int = 0, start: int = 0) -> Tensor:
         """Rows start … start+n−1, float32 `[n, ...]`: a class, then each number for itself. Nothing bounds pixels."""
@@ -118,8 +116,7 @@ class GNB(Model):
     def sample_labelled(self, labels: Tensor, *, seed: int = 0, start: int = 0) -> Tensor:
         """Samples of the classes int64 `[n]`, with the noise of samples start … start+n−1. Raises UserError for a class
         that is not there."""
-        if len(labels) and not 0 <= int(labels.min()) <= int(labels.max()) < self.config.classes:
-            raise UserError(f"classes are 0 to {self.config.classes - 1}, not {labels.unique().tolist()}")
+        require_classes(labels, self.config.classes)
         noise = randomness.sample_normal(len(labels), self.spec.numel, seed=seed, start=start, draw=1).to(self.means)
         labels = labels.to(self.device)
         x = self.means.detach()[labels] + self.variances.detach()[labels].sqrt() * noise

@@ -10,7 +10,7 @@ from torch import Tensor, nn
 from simulacra.config import Config, Sizes
 from simulacra.data.spec import Spec
 from simulacra.game import At, Rows, Terms
-from simulacra.models.chain import Kind, State, Transition, corrupt
+from simulacra.models.chain import Corruption, State, Transition, corrupt
 from simulacra.models.coders import Likelihood
 from simulacra.randomness import Noise
 
@@ -20,7 +20,7 @@ class GSNConfig(Config):
 
     hidden: Sizes = Field((500, 500), min_length=1, max_length=20, description="units of the hidden layers, from x up")
     noise: float = Field(1.0, ge=0, description="deviation of the noise before and after each hidden nonlinearity")
-    corruption: Kind = Field("salt-and-pepper", description="how x is corrupted on its way in")
+    corruption: Corruption = Field("salt-and-pepper", description="how x is corrupted on its way in")
     level: float = Field(0.4, gt=0, description="share of numbers destroyed, or the Gaussian's standard deviation")
     likelihood: Literal["bernoulli", "gaussian"] = Field("bernoulli", description="p(x|h): of bits, or of real values")
     sigma: float = Field(0.1, gt=0, description="standard deviation of the Gaussian likelihood; the range is [-1, 1]")
@@ -47,15 +47,9 @@ class GSN(Transition):
         self.steps = config.steps
 
     def cost(self, batch: Rows, at: At, walkback: int = 4) -> Terms:
-        """−log p(x|h) `[N]` in nats, the mean over `walkback` successive steps of a chain from x: all are asked for the
-        x that it started from (walkback training). Gradients pass from step to step through the hidden layers, not
-        through what is drawn of x."""
-        x = self.likelihood.unit(batch.x)
-        state, losses = self.begin(x), []
-        for _ in range(walkback):
-            output, state = self.step(state, at)
-            losses.append(self.likelihood.loss(output, x))
-        return {"reconstruction": torch.stack(losses).mean(0)}
+        """−log p(x|h) `[N]` in nats, over `walkback` steps of a chain from x. Gradients pass from step to step through
+        the hidden layers, not through what is drawn of x."""
+        return self.walked_back(batch, at, walkback)
 
     def begin(self, x: Tensor) -> State:
         """Hidden layers of zeros beside x."""

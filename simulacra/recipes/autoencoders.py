@@ -9,7 +9,7 @@ from simulacra.config import Sizes
 from simulacra.data.spec import Spec
 from simulacra.errors import UserError
 from simulacra.models.ae import AE, AEConfig
-from simulacra.models.chain import Kind
+from simulacra.models.chain import Corruption
 from simulacra.models.dae import DAE, DAEConfig
 from simulacra.models.gsn import GSN, GSNConfig
 from simulacra.recipes import Plan, recipe
@@ -25,18 +25,22 @@ class DAEOptions(CoderOptions, DAEConfig, SingleOptions):
     """Options of the recipe `dae`; what is left open follows from the data."""
 
     latent: int | None = Field(None, ge=1, description="dimensions of the code (default: 500, conv: 128)")
-    corruption: Kind | None = Field(None, description="what is undone (default: salt-and-pepper, of vectors gaussian)")
+    corruption: Corruption | None = Field(
+        None, description="what is undone (default: salt-and-pepper, of vectors gaussian)"
+    )
     level: float | None = Field(
         None, gt=0, description="share of numbers destroyed (default: 0.4), or the gaussian's standard deviation (0.5)"
     )
-    walkback: int = Field(3, ge=0, description="further steps of the chain that are taken back to the data; 0: none")
+    walkback: int = Field(
+        4, ge=1, description="steps of the chain from the data, each asked for it; 1: the first alone"
+    )
 
 
 class GSNOptions(GSNConfig, SingleOptions):
     """Options of the recipe `gsn`; what is left open follows from the data."""
 
     hidden: Sizes = Field((500, 500), min_length=1, max_length=20, description="units of the hidden layers, from x up")
-    corruption: Kind | None = Field(
+    corruption: Corruption | None = Field(
         None, description="how x is corrupted (default: salt-and-pepper, of vectors gaussian)"
     )
     level: float | None = Field(
@@ -84,7 +88,7 @@ def dae(spec: Spec, size: int, options: DAEOptions) -> Plan:
     it where that chain goes.
 
     command   simulacra train dae --data mnist
-    budget    100 passes over small sets, at most 40 000 steps; each costs as much as 1 + walkback of an autoencoder
+    budget    100 passes over small sets, at most 40 000 steps; each costs as much as walkback of an autoencoder
     score     none measured yet
     """
     wished = options.latent

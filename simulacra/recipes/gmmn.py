@@ -8,7 +8,7 @@ from simulacra.config import Numbers, Sizes
 from simulacra.data.spec import Spec
 from simulacra.errors import UserError
 from simulacra.game import Game, Move, Player, Round, Stage
-from simulacra.models.gmmn import GMMN, CodeGMMN, CodeGMMNConfig, GMMNConfig, MomentMatching, Objective
+from simulacra.models.gmmn import GMMN, CodeGMMN, CodeGMMNConfig, Discrepancy, GMMNConfig, MomentMatching
 from simulacra.optimizers import Adam, Schedule, schedule
 from simulacra.recipes import Plan, budget, recipe
 
@@ -28,7 +28,7 @@ class GMMNOptions(GMMNConfig):
         description="sigma of the kernels exp(-d²/2 sigma), in squared distances of pixels in [0, 1], vectors or codes "
         "(default: images 2,5,10,20,40,80 per 784 pixels, codes 1 per 32 units, vectors 0.001,0.01,0.1,1)",
     )
-    objective: Objective = Field("root", description="root of MMD², MMD² (squared), or its unbiased estimate")
+    objective: Discrepancy = Field("root", description="root of MMD², MMD² (squared), or its unbiased estimate")
     batch: int = Field(1000, ge=2, description="rows per step, and as many samples")
     optimizer: Adam = Adam(lr=1e-3)
     schedule: Schedule = Field("cosine", description="how the learning rate falls over the horizon")

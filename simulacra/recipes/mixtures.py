@@ -8,7 +8,7 @@ from pydantic import Field
 from simulacra.data.spec import Spec
 from simulacra.errors import UserError
 from simulacra.game import ClosedForm, Game, Player, Stage
-from simulacra.models.covariances import COVARIANCES, Kind
+from simulacra.models.covariances import COVARIANCES, CovarianceKind
 from simulacra.models.gmm import GMM, ExpectationMaximisation, GMMConfig, KMeansPlusPlus
 from simulacra.models.gnb import GNB, GNBConfig
 from simulacra.recipes import Plan, recipe
@@ -22,7 +22,7 @@ LARGEST = 1 << 30
 class GMMOptions(GMMConfig):
     """Options of the recipe `gmm`; what is left open follows from the data."""
 
-    covariance: Kind | None = Field(
+    covariance: CovarianceKind | None = Field(
         None, description="full, tied, diagonal or spherical (default: full up to 1024 numbers in a row, then diagonal)"
     )
     dtype: Literal["float32", "float64"] | None = Field(
@@ -92,7 +92,7 @@ def resolve(spec: Spec, size: int, options: GMMOptions) -> GMMOptions:
         raise UserError(f"{k} components for {size:,} rows: give --components {size} or fewer")
     if options.start == "k-means++" and k > options.batch:
         raise UserError(f"a start draws the {k} means from one batch of {options.batch} rows: give --batch {k} or more")
-    kind: Kind = options.covariance or ("full" if d <= 1024 else "diagonal")
+    kind: CovarianceKind = options.covariance or ("full" if d <= 1024 else "diagonal")
     numbers = COVARIANCES[kind].numbers(k, d)
     if numbers > LARGEST:
         raise UserError(f"{k} {kind} covariances of {d:,} numbers in a row do not fit: give --covariance diagonal")
