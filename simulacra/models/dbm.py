@@ -7,14 +7,13 @@ restricted Boltzmann machine between even and odd layers, most of whose weights 
 and partition function are those of that machine."""
 
 from itertools import pairwise
-from typing import Annotated
 
 import torch
 from pydantic import Field
 from torch import Tensor, nn
 
 from simulacra.buffers import evaluating
-from simulacra.config import Config
+from simulacra.config import Sizes
 from simulacra.data.spec import Spec
 from simulacra.game import At, Rows, Terms
 from simulacra.metrics.ais import base_rate
@@ -22,31 +21,26 @@ from simulacra.models.base import in_batches
 from simulacra.models.bits import require_brightness
 from simulacra.models.energy import (
     SMOOTHING,
+    BitsConfig,
     EnergyModel,
-    Rule,
     brightness,
     filters_of,
     in_float64,
     observed,
     parts,
+    shown_bits,
     shrinking,
 )
 from simulacra.networks.boltzmann import Machine, Noise, bits, contrast, hidden_given, sweep
 from simulacra.precision import full_precision
 from simulacra.randomness import Draws
 
-Units = Annotated[int, Field(ge=1)]
 
-
-class DBMConfig(Config):
+class DBMConfig(BitsConfig):
     """What a deep Boltzmann machine is made of."""
 
-    hidden: tuple[Units, ...] = Field((500, 500, 1000), min_length=2, description="units of the hidden layers")
-    bits: Rule = Field(
-        "drawn", description="bits of a pixel: drawn with its brightness as probability, or whether it is above half"
-    )
+    hidden: Sizes = Field((500, 500, 1000), min_length=2, description="units of the hidden layers")
     mean_field: int = Field(10, ge=1, description="updates of all hidden layers by which the posterior is found")
-    chain: int = Field(200, ge=1, description="steps of Gibbs sampling behind a sample")
 
 
 class Coupled(nn.Module):
@@ -223,5 +217,4 @@ class DBM(EnergyModel):
         return entropy.sum(1) - self.machine.free_energy(even)
 
     def _shown(self, even: Tensor) -> Tensor:
-        v = even[:, : self.spec.numel]
-        return (2.0 * v - 1.0).unflatten(1, self.spec.shape).to(self.base.dtype)
+        return shown_bits(even[:, : self.spec.numel], self.spec, self.base.dtype)

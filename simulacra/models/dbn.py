@@ -4,7 +4,6 @@ them. Learned layer by layer (§4), then fine-tuned by the up-down algorithm (§
 bound, its log Z annealed (Salakhutdinov & Murray 2008)."""
 
 from itertools import pairwise
-from typing import Annotated
 
 import torch
 from pydantic import Field
@@ -12,7 +11,7 @@ from torch import Tensor, nn
 from torch.nn.functional import binary_cross_entropy_with_logits
 
 from simulacra.buffers import evaluating
-from simulacra.config import Config
+from simulacra.config import Sizes
 from simulacra.data.spec import Spec
 from simulacra.game import At, Rows, Terms
 from simulacra.metrics.ais import base_rate
@@ -21,31 +20,27 @@ from simulacra.models.bits import require_brightness
 from simulacra.models.energy import (
     AT_A_TIME,
     SMOOTHING,
+    BitsConfig,
     EnergyModel,
-    Rule,
     brightness,
     filters_of,
     in_float64,
     observed,
     parts,
+    shown_bits,
     shrinking,
 )
 from simulacra.networks.boltzmann import Machine, Noise, bits, contrast, hidden_given, sweep
 from simulacra.precision import full_precision
 from simulacra.randomness import Draws, key_of
 
-Units = Annotated[int, Field(ge=1)]
 DRAWS = 10  # of the hidden layers, behind a row's bound
 
 
-class DBNConfig(Config):
+class DBNConfig(BitsConfig):
     """What a deep belief net is made of."""
 
-    hidden: tuple[Units, ...] = Field((500, 2000), min_length=2, description="units of the hidden layers, from below")
-    bits: Rule = Field(
-        "drawn", description="bits of a pixel: drawn with its brightness as probability, or whether it is above half"
-    )
-    chain: int = Field(200, ge=1, description="steps of Gibbs sampling in the top layers behind a sample")
+    hidden: Sizes = Field((500, 2000), min_length=2, description="units of the hidden layers, from below")
 
 
 class Directed(nn.Module):
@@ -258,7 +253,7 @@ class DBN(EnergyModel):
         return torch.stack(fits).sum(0) - self.top.machine.free_energy(up[-1])
 
     def _shown(self, v: Tensor) -> Tensor:
-        return (2.0 * v - 1.0).unflatten(1, self.spec.shape).to(self.top.weight.dtype)
+        return shown_bits(v, self.spec, self.top.weight.dtype)
 
 
 def _down(layer: Directed, h: Tensor) -> Tensor:

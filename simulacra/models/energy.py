@@ -7,6 +7,7 @@ from collections.abc import Sequence
 from typing import Any, ClassVar, Literal
 
 import torch
+from pydantic import Field
 from torch import Tensor
 
 from simulacra.capabilities import LogProb
@@ -34,6 +35,15 @@ AT_A_TIME = 1000  # chains
 SMOOTHING = 0.01  # of the rates of ones that visible biases start from
 ENUMERATED = 15  # units of the smaller layer, up to which log Z is summed: 32 768 terms
 CHAINS = 100
+
+
+class BitsConfig(Config):
+    """How images become bits, and how long chains are."""
+
+    bits: Rule = Field(
+        "drawn", description="bits of a pixel: drawn with its brightness as probability, or whether it is above half"
+    )
+    chain: int = Field(200, ge=1, description="steps of Gibbs sampling behind a sample")
 
 
 class EnergyModel(Model):
@@ -107,6 +117,11 @@ def shrinking(decay: float, *weights: Tensor) -> dict[str, Tensor]:
     """The term ½ `decay` ‖W‖² of all `weights`, where there is one."""
     squares = [torch.dot(w.flatten(), w.flatten()) for w in weights]
     return {"decay": 0.5 * decay * torch.stack(squares).sum()} if decay else {}
+
+
+def shown_bits(v: Tensor, spec: Spec, dtype: torch.dtype) -> Tensor:
+    """Bits `[N, V]`, or their probabilities, as images `[N, C, H, W]` in [−1, 1]."""
+    return (2.0 * v - 1.0).unflatten(1, spec.shape).to(dtype)
 
 
 def filters_of(weight: Tensor, shape: tuple[int, ...]) -> Tensor:

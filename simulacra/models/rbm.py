@@ -10,7 +10,6 @@ from pydantic import Field
 from torch import Tensor, nn
 
 from simulacra.buffers import evaluating
-from simulacra.config import Config
 from simulacra.data.spec import Spec
 from simulacra.errors import UserError
 from simulacra.game import At, Rows, Terms
@@ -20,13 +19,14 @@ from simulacra.models.bits import require_brightness
 from simulacra.models.energy import (
     AT_A_TIME,
     SMOOTHING,
+    BitsConfig,
     EnergyModel,
-    Rule,
     brightness,
     filters_of,
     in_float64,
     observed,
     parts,
+    shown_bits,
     shrinking,
 )
 from simulacra.networks.boltzmann import (
@@ -45,16 +45,12 @@ from simulacra.randomness import Draws
 SMALLEST = 0.1  # deviation of a Gaussian unit, in units of the largest one
 
 
-class RBMConfig(Config):
+class RBMConfig(BitsConfig):
     """What an RBM is made of."""
 
     hidden: int = Field(500, ge=1, description="hidden units")
     visible: Literal["bernoulli", "gaussian"] = Field("bernoulli", description="visible units: bits, or real values")
-    bits: Rule = Field(
-        "drawn", description="bits of a pixel: drawn with its brightness as probability, or whether it is above half"
-    )
     sigma: float = Field(1.0, gt=0, description="deviation of a Gaussian visible unit, in units of the data's own")
-    chain: int = Field(200, ge=1, description="steps of Gibbs sampling behind a sample")
 
 
 class RBM(EnergyModel):
@@ -118,8 +114,10 @@ class RBM(EnergyModel):
 
     def shown(self, v: Tensor) -> Tensor:
         """Data `[N, ...]`, on the scale of the data spec, of visible units `[N, V]`."""
-        v = v if self.config.visible == "gaussian" else 2.0 * v - 1.0
-        return v.unflatten(1, self.spec.shape).to(self.weight.dtype)
+        dtype = self.weight.dtype
+        if self.config.visible == "gaussian":
+            return v.unflatten(1, self.spec.shape).to(dtype)
+        return shown_bits(v, self.spec, dtype)
 
     # The verbs. Chains run in float64, so that a bit does not depend on the rows beside it.
 

@@ -6,24 +6,18 @@ import torch
 from pydantic import Field
 
 from simulacra.data.spec import Spec
-from simulacra.errors import UserError
 from simulacra.game import Game, Move, Player, Round, Stage
 from simulacra.models.dbm import DBM, DBMConfig
-from simulacra.optimizers import SGD, Schedule, schedule
+from simulacra.optimizers import schedule
 from simulacra.recipes import Plan, budget, recipe
+from simulacra.recipes.boltzmann import DeepOptions, require_brightness_of
 
 
-class DBMOptions(DBMConfig):
+class DBMOptions(DBMConfig, DeepOptions):
     """Options of the recipe `dbm`."""
 
-    k: int = Field(1, ge=1, description="steps of Gibbs sampling per update")
-    decay: float = Field(1e-4, ge=0, description="weight decay: times half the squared norm of the weights")
     pretraining: float = Field(0.25, gt=0, description="length of a layer's stage, in units of the last stage's")
     joint_rate: float = Field(0.2, gt=0, description="learning rate of the last stage, as a share of `lr`")
-    batch: int = Field(100, ge=1, description="images per step, and persistent chains")
-    lr: float = Field(0.05, gt=0, description="learning rate")
-    momentum: float = Field(0.5, ge=0, lt=1, description="momentum of the gradient")
-    schedule: Schedule = Field("linear", description="how the learning rate falls over each stage")
 
 
 @recipe(
@@ -41,10 +35,9 @@ def dbm(spec: Spec, size: int, options: DBMOptions) -> Plan:
     budget    50 passes over small sets, at most 20 000 steps, after a quarter of that for each layer
     score     none measured yet
     """
-    if spec.kind != "image":
-        raise UserError("dbm is of the brightness of images, the data is vectors: use rbm, which has real units too")
+    require_brightness_of(spec, "dbm")
     model = DBM(options.part(DBMConfig), spec)
-    optimizer, rate = SGD(lr=options.lr, momentum=options.momentum), schedule(options.schedule)
+    optimizer, rate = options.optimizer, schedule(options.schedule)
     players = [
         Player(name=f"layer{number}", module=layer, optimizer=optimizer, rate=rate)
         for number, layer in enumerate(model.coupled, start=1)

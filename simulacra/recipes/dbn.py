@@ -6,27 +6,21 @@ import torch
 from pydantic import Field
 
 from simulacra.data.spec import Spec
-from simulacra.errors import UserError
 from simulacra.game import Game, Move, Player, Round, Stage
 from simulacra.models.dbn import DBN, DBNConfig
-from simulacra.optimizers import SGD, Schedule, schedule
+from simulacra.optimizers import schedule
 from simulacra.recipes import Plan, budget, recipe
+from simulacra.recipes.boltzmann import DeepOptions, require_brightness_of
 
 
-class DBNOptions(DBNConfig):
+class DBNOptions(DBNConfig, DeepOptions):
     """Options of the recipe `dbn`."""
 
-    k: int = Field(1, ge=1, description="steps of Gibbs sampling per update: CD-k, PCD-k")
     persistent: bool = Field(True, description="whether chains of a layer go on from update to update (PCD)")
-    decay: float = Field(1e-4, ge=0, description="weight decay: times half the squared norm of a layer's weights")
     fine_tuning: float = Field(
         0.0, ge=0, description="length of the up-down stage, in units of a layer's; 0 leaves it out"
     )
     fine_rate: float = Field(0.1, gt=0, description="learning rate there, as a share of `lr`")
-    batch: int = Field(100, ge=1, description="images per step, and persistent chains")
-    lr: float = Field(0.05, gt=0, description="learning rate")
-    momentum: float = Field(0.5, ge=0, lt=1, description="momentum of the gradient")
-    schedule: Schedule = Field("linear", description="how the learning rate falls over each stage")
 
 
 @recipe(
@@ -45,11 +39,10 @@ def dbn(spec: Spec, size: int, options: DBNOptions) -> Plan:
     budget    50 passes a layer over small sets, at most 20 000 steps a layer
     score     none measured yet
     """
-    if spec.kind != "image":
-        raise UserError("dbn is of the brightness of images, the data is vectors: use rbm, which has real units too")
+    require_brightness_of(spec, "dbn")
     model = DBN(options.part(DBNConfig), spec)
     modules = {f"layer{number}": layer for number, layer in enumerate([*model.directed, model.top], start=1)}
-    optimizer, rate = SGD(lr=options.lr, momentum=options.momentum), schedule(options.schedule)
+    optimizer, rate = options.optimizer, schedule(options.schedule)
     players = [Player(name=name, module=layer, optimizer=optimizer, rate=rate) for name, layer in modules.items()]
     steps = budget(50, size, options.batch, within=(1000, 20_000))
     games = [_layer_game(model, number, player, options) for number, player in enumerate(players)]

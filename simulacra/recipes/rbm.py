@@ -10,25 +10,21 @@ from simulacra.data.spec import Spec
 from simulacra.errors import UserError
 from simulacra.game import Game, Move, Player, Round, Stage
 from simulacra.models.rbm import RBM, RBMConfig
-from simulacra.optimizers import SGD, Schedule, schedule
+from simulacra.optimizers import SGD, schedule
 from simulacra.recipes import Plan, budget, recipe
+from simulacra.recipes.boltzmann import ContrastOptions
 
 RATES = {"bernoulli": 0.05, "gaussian": 0.002}
 
 
-class RBMOptions(RBMConfig):
+class RBMOptions(RBMConfig, ContrastOptions):
     """Options of the recipe `rbm`; what is left open follows from the data."""
 
     visible: Literal["bernoulli", "gaussian"] | None = Field(
         None, description="visible units: bits, or real values (default: bernoulli for images of one channel)"
     )
-    k: int = Field(1, ge=1, description="steps of Gibbs sampling per update: CD-k, PCD-k")
     persistent: bool = Field(True, description="whether chains go on from update to update (PCD), or start from data")
-    decay: float = Field(1e-4, ge=0, description="weight decay: times half the squared norm of the weights")
-    batch: int = Field(100, ge=1, description="images per step, and persistent chains")
     lr: float | None = Field(None, gt=0, description="learning rate (default: 0.05 for bits, 0.002 for real values)")
-    momentum: float = Field(0.5, ge=0, lt=1, description="momentum of the gradient")
-    schedule: Schedule = Field("linear", description="how the learning rate falls over the horizon")
     average: float | None = Field(None, ge=0, lt=1, description="decay of the averaged weights; null for none")
     clip: float | None = Field(None, gt=0, description="bound on the gradient's norm")
 

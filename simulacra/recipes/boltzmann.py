@@ -1,0 +1,37 @@
+"""What the recipes of Boltzmann machines and deep belief nets share."""
+
+from pydantic import Field
+
+from simulacra.config import Config
+from simulacra.data.spec import Spec
+from simulacra.errors import UserError
+from simulacra.optimizers import SGD, Schedule
+
+
+class ContrastOptions(Config):
+    """How a machine descends F(data) − F(chain)."""
+
+    k: int = Field(1, ge=1, description="steps of Gibbs sampling per update: CD-k, PCD-k")
+    decay: float = Field(1e-4, ge=0, description="weight decay: times half the squared norm of the weights")
+    batch: int = Field(100, ge=1, description="images per step, and persistent chains")
+    momentum: float = Field(0.5, ge=0, lt=1, description="momentum of the gradient")
+    schedule: Schedule = Field("linear", description="how the learning rate falls over each stage")
+
+
+class DeepOptions(ContrastOptions):
+    """The same of several layers."""
+
+    lr: float = Field(0.05, gt=0, description="learning rate")
+
+    @property
+    def optimizer(self) -> SGD:
+        """What every layer descends with."""
+        return SGD(lr=self.lr, momentum=self.momentum)
+
+
+def require_brightness_of(spec: Spec, name: str) -> None:
+    """Raises UserError where the data of the recipe `name` is not images."""
+    if spec.kind != "image":
+        raise UserError(
+            f"{name} is of the brightness of images, the data is vectors: use rbm, which has real units too"
+        )
