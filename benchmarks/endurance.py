@@ -15,7 +15,7 @@ from pathlib import Path
 from typing import Any
 
 import simulacra
-from benchmarks.tables import Row, Table, arguments, chosen, curve, markdown, plan, write
+from benchmarks.tables import Row, Table, conduct, curve, markdown
 
 STEPS = 80_000
 WATCH = {"evaluate": "fid", "evaluate_features": "mnist", "evaluate_every": str(STEPS // 10)}
@@ -51,16 +51,7 @@ def lines(done: dict[str, dict[str, Any]]) -> list[list[object]]:
     return found
 
 
-def main() -> None:
-    given = arguments(__doc__).parse_args()
-    todo, table = chosen(rows(), given.only), Table("endurance", rows(), judge)
-    if given.plan:
-        return plan(todo)
-    if not given.show:
-        table.run(given.out / "endurance", given.jobs, todo)
-    head = ["command", "FID", "best", "ratio", "precision", "recall", f"FID every {STEPS // 10} steps", "seconds"]
-    write("endurance", markdown(head, lines(table.done())))
-
+HEAD = ["command", "FID", "best", "ratio", "precision", "recall", f"FID every {STEPS // 10} steps", "seconds"]
 
 if __name__ == "__main__":
-    main()
+    conduct(__doc__, lambda out: Table("endurance", rows(), judge), lambda done: markdown(HEAD, lines(done)))

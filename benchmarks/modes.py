@@ -22,7 +22,7 @@ from typing import Any
 import torch
 
 import simulacra
-from benchmarks.tables import Row, Table, arguments, chosen, cost, curve, markdown, plan, spread, write
+from benchmarks.tables import Row, Table, conduct, cost, curve, markdown, spread
 from simulacra.data.worlds.points import GRID, RING
 from simulacra.metrics.modes import hits_of_points
 
@@ -128,26 +128,12 @@ def seeds(done: dict[str, dict[str, Any]]) -> str:
     return markdown(head, found)
 
 
-def main() -> None:
-    given = arguments(__doc__).parse_args()
-    todo, table = chosen(rows(), given.only), Table("modes", rows(), judge)
-    if given.plan:
-        return plan(todo)
-    if not given.show:
-        table.run(given.out / "modes", given.jobs, todo)
-    head = [
-        "data",
-        "method",
-        "steps",
-        "seeds",
-        "modes",
-        "% of high quality",
-        "GFLOP a step",
-        "1000 gradients",
-        "seconds",
-    ]
-    write("modes", f"{markdown(head, lines(table.done()))}\n\n{seeds(table.done())}")
+def text(done: dict[str, dict[str, Any]]) -> str:
+    """Both tables."""
+    costs = ["GFLOP a step", "1000 gradients", "seconds"]
+    head = ["data", "method", "steps", "seeds", "modes", "% of high quality", *costs]
+    return f"{markdown(head, lines(done))}\n\n{seeds(done)}"
 
 
 if __name__ == "__main__":
-    main()
+    conduct(__doc__, lambda out: Table("modes", rows(), judge), text)

@@ -20,7 +20,7 @@ import matplotlib
 import torch
 
 import simulacra
-from benchmarks.tables import ROOT, Row, Table, arguments, chosen, curve, markdown, plan, write
+from benchmarks.tables import ROOT, Row, Table, conduct, curve, markdown
 
 matplotlib.use("Agg")
 import matplotlib.pyplot as plt
@@ -91,18 +91,11 @@ def lines(done: dict[str, dict[str, Any]]) -> list[list[object]]:
     return found
 
 
-def main() -> None:
-    given = arguments(__doc__).parse_args()
-    todo, table = chosen(rows(), given.only), Table("robustness", rows(), judge)
-    if given.plan:
-        return plan(todo)
-    if not given.show:
-        table.run(given.out / "robustness", given.jobs, todo)
-        picture(given.out / "robustness")
-    table_text = markdown(["FID", *OBJECTIVES], lines(table.done()))
-    picture_text = '<img src="images/robustness.png" width="620" alt="sixteen samples of every pair">'
-    write("robustness", f"{table_text}\n\n{picture_text}")
+def text(done: dict[str, dict[str, Any]]) -> str:
+    """The table, and the picture below it."""
+    below = '<img src="images/robustness.png" width="620" alt="sixteen samples of every pair">'
+    return f"{markdown(['FID', *OBJECTIVES], lines(done))}\n\n{below}"
 
 
 if __name__ == "__main__":
-    main()
+    conduct(__doc__, lambda out: Table("robustness", rows(), judge), text, finish=picture)

@@ -18,7 +18,7 @@ packs 4.3 and 0.33.
 from pathlib import Path
 from typing import Any
 
-from benchmarks.tables import Row, Table, arguments, chosen, curve, markdown, plan, write
+from benchmarks.tables import Row, Table, conduct, curve, markdown
 
 WATCH = {"evaluate": "modes", "evaluate_samples": "26000", "evaluate_every": "2000"}
 STEPS = 10_000
@@ -58,16 +58,7 @@ def lines(done: dict[str, dict[str, Any]]) -> list[list[object]]:
     return found
 
 
-def main() -> None:
-    given = arguments(__doc__).parse_args()
-    todo, table = chosen(rows(), given.only), Table("stacked", rows(), judge)
-    if given.plan:
-        return plan(todo)
-    if not given.show:
-        table.run(given.out / "stacked", given.jobs, todo)
-    head = ["command", "modes of 1000", "KL", "both every 2000 steps", "seconds"]
-    write("stacked", markdown(head, lines(table.done())))
-
+HEAD = ["command", "modes of 1000", "KL", "both every 2000 steps", "seconds"]
 
 if __name__ == "__main__":
-    main()
+    conduct(__doc__, lambda out: Table("stacked", rows(), judge), lambda done: markdown(HEAD, lines(done)))
