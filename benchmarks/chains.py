@@ -3,7 +3,7 @@
     SIMULACRA_DATA=... python -m benchmarks.chains [--out runs] [--jobs 2] [--only gsn ...] [--plan] [--show]
 
 Each row is a `simulacra train` command of 20 000 updates in batches of 128; the denoising autoencoder once without
-walkback. Ten chains of 1 000 transitions start from uniform noise; the classifier `mnist` (99.57 % on test images) sees
+walkback. Ten chains of 1 000 transitions start from black; the classifier `mnist` (99.57 % on test images) sees
 every state, and those that it is at least 90 % sure of count. For each chain: how many of the ten digits it visits, and
 how often in 100 transitions the digit changes. FID is of 2 000 samples (the last states of chains of 100 transitions)
 against the 60 000 training images, in the features of `mnist`. The figure shows the first chain of each row, every

@@ -58,7 +58,8 @@ class Transition(Model, ABC):
 
     def sample(self, n: int, *, seed: int = 0, start: int = 0) -> Tensor:
         """Means of p(x|·) `[n, ...]` after `steps` transitions of chains that know nothing of the data: they start from
-        uniform noise where x is of bits, from standard normal noise otherwise."""
+        black where x is of bits, which their first corruption makes noise of, from standard normal noise otherwise.
+        (From uniform noise, brighter than most images, a GSN of odd units walks to the negatives of the data.)"""
         return torch.cat([self._last(part, seed) for part in _parts(n, start)])
 
     def chain(self, n: int, steps: int, *, seed: int = 0, start: int = 0) -> Tensor:
@@ -76,8 +77,9 @@ class Transition(Model, ABC):
     def _walk(self, rows: range, seed: int) -> Iterator[Tensor]:
         """The means at every transition of the chains `rows`, without end."""
         noise = Draws(len(rows), seed=seed, start=rows.start, device=self.device)
-        law = noise.uniform if self.likelihood.bits else noise.normal
-        state = self.begin(law(*self.spec.shape))
+        shape = self.spec.shape
+        bits = self.likelihood.bits
+        state = self.begin(torch.zeros(len(rows), *shape, device=self.device) if bits else noise.normal(*shape))
         while True:
             with evaluating(self):
                 output, state = self.step(state, noise)

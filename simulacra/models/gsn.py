@@ -19,7 +19,7 @@ class GSNConfig(Config):
     """What a generative stochastic network is made of."""
 
     hidden: Sizes = Field((500, 500), min_length=1, max_length=20, description="units of the hidden layers, from x up")
-    noise: float = Field(1.0, ge=0, description="deviation of the noise before and after each hidden nonlinearity")
+    noise: float = Field(0.3, ge=0, description="deviation of the noise before and after each hidden nonlinearity")
     corruption: Corruption = Field("salt-and-pepper", description="how x is corrupted on its way in")
     level: float = Field(0.4, gt=0, description="share of numbers destroyed, or the Gaussian's standard deviation")
     likelihood: Literal["bernoulli", "gaussian"] = Field("bernoulli", description="p(x|h): of bits, or of real values")
