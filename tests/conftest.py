@@ -1,8 +1,12 @@
 """What the tests share."""
 
+import os
 from collections.abc import Callable
 
 import pytest
+
+if "PYTEST_XDIST_WORKER" in os.environ:  # workers share the cores (torch counts its threads when imported)
+    os.environ.setdefault("OMP_NUM_THREADS", "1")
 
 from simulacra import cli
 
