@@ -1,8 +1,9 @@
 """What a model can do, as small protocols; every tool asks for a capability, never for a class."""
 
-from collections.abc import Sequence
+from collections.abc import Callable, Sequence
 from typing import TYPE_CHECKING, Literal, NamedTuple, Protocol, runtime_checkable
 
+import torch
 from torch import Tensor
 
 if TYPE_CHECKING:
@@ -94,6 +95,31 @@ class HasLogWeights(Protocol):
         """log p(x, z_k) − log q(z_k|x), z_k ~ q(z|x), k = first … first+samples−1, in nats: `[N, samples]`, of data
         rows start … start+N−1. Noise is a function of (seed, row, k); data is made bits, where it is, as by
         `log_prob`."""
+        ...
+
+
+@runtime_checkable
+class HasLocalBounds(Protocol):
+    """Can fit variational parameters of each row's own."""
+
+    def local_bounds(
+        self, x: Tensor, *, steps: int, rate: float, samples: int, seed: int = 0, start: int = 0
+    ) -> tuple[Tensor, Tensor]:
+        """The ELBO `[N]` of data rows start … start+N−1 in nats, by q(z|x) as the model finds it, and after so many
+        `steps` of Adam on each row's own; both with the same `samples` draws of noise."""
+        ...
+
+
+@runtime_checkable
+class HasLikelihood(Protocol):
+    """Knows p(x|z), the prior of z being N(0, I) in so many dimensions, its `noise`."""
+
+    noise: int
+    device: torch.device
+
+    def likelihood_of(self, x: Tensor, *, seed: int = 0, start: int = 0) -> Callable[[Tensor], Tensor]:
+        """For data rows start … start+N−1, the function from latents `[N, C, J]` to log p(x|z) `[N, C]` in nats,
+        differentiable in them; data is made bits, where it is, as by `log_prob`."""
         ...
 
 
@@ -208,6 +234,8 @@ CAPABILITIES: dict[str, type] = {
     "prior": HasPrior,
     "truncated": Truncates,
     "log_weights": HasLogWeights,
+    "local_bounds": HasLocalBounds,
+    "likelihood_of": HasLikelihood,
     "complete": Completes,
     "chain": Chains,
     "labels": HasClasses,

@@ -10,6 +10,7 @@ from pathlib import Path
 import pytest
 import torch
 from torch import nn
+from torch.nn.functional import softplus
 
 from simulacra.costs.adversarial import OBJECTIVES
 from simulacra.data.batch import Batch
@@ -214,6 +215,22 @@ def test_the_printed_critic_loop_runs_once_too_often(n_critic):
     game.step(lambda k: rows, Clock())
     assert critic.weight.item() == pytest.approx(0.1 * n_critic, rel=1e-12)
     assert printed.item() == pytest.approx(0.1 * (n_critic + 1), rel=1e-12)
+
+
+# Variational inference
+
+
+def test_the_printed_ratio_of_avb_has_the_opposite_sign():
+    """L4 trains D to call z of q(z|x) 1 and reads the ratio p/q as D/(1 − D), which is q/p: the ELBO would gain by
+    KL(q‖p) what it must lose."""
+    p, q = torch.tensor([0.5, 0.3, 0.2]).double(), torch.tensor([0.1, 0.3, 0.6]).double()
+    told = (q / p).log()  # the logit of the D that descends L4's own objective, and the library's
+    cost = lambda t: q * softplus(-t) + p * softplus(t)  # noqa: E731
+    assert slope(cost, told).abs().max() < 1e-12
+    divergence = (q * (q / p).log()).sum()
+    printed = (q * told).sum()  # E_q log of "p/q" as the slide reads it off D
+    assert printed == pytest.approx(divergence.item(), rel=1e-12)
+    assert (q * -told).sum() == pytest.approx(-divergence.item(), rel=1e-12)
 
 
 # The page

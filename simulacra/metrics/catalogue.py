@@ -27,6 +27,8 @@ HOMES = {
     "parzen": ("Parzen",),
     "likelihood": ("ELBO", "IWAE"),
     "energy": ("AIS",),
+    "hamiltonian": ("HamiltonianAIS",),
+    "amortisation": ("AmortisationGap",),
     "active_units": ("ActiveUnits",),
     "path_length": ("PathLength",),
 }

@@ -2,35 +2,23 @@
 (Burda, Grosse & Salakhutdinov 2016, "Importance Weighted Autoencoders"; equations are its)."""
 
 from abc import ABC, abstractmethod
-from collections.abc import Callable
-from functools import partial
 from math import log
 from typing import Generic, TypeVar
 
 import torch
 from torch import Tensor
 
-from simulacra import randomness
 from simulacra.buffers import evaluating
 from simulacra.capabilities import LogProb
-from simulacra.config import Config
-from simulacra.data.spec import Spec
 from simulacra.game import At, Rows, Terms
-from simulacra.models.base import Model
-from simulacra.models.coders import Likelihood
+from simulacra.models.latent import Latent
 from simulacra.models.posterior import AnyPosterior
 
 Q = TypeVar("Q", bound=AnyPosterior)
 
 
-class Variational(Model, ABC, Generic[Q]):
-    """A model with latents made of standard normal noise `[N, noise]`: p(x, z) and q(z|x), z a function of x and ε."""
-
-    noise: int
-
-    def __init__(self, config: Config, spec: Spec, likelihood: Likelihood) -> None:
-        super().__init__(config, spec)
-        self.likelihood = likelihood
+class Variational(Latent, ABC, Generic[Q]):
+    """A model with latents made of standard normal noise: p(x, z) and q(z|x), z a function of x and ε."""
 
     @abstractmethod
     def posterior(self, x: Tensor) -> Q:
@@ -44,10 +32,6 @@ class Variational(Model, ABC, Generic[Q]):
     def log_weights_at(self, x: Tensor, posterior: Q, epsilon: Tensor) -> Tensor:
         """log p(x, z) − log q(z|x) `[N]` of observed x and its posterior, at the z of the noise ε `[N, noise]`."""
 
-    @abstractmethod
-    def decode(self, z: Tensor) -> Tensor:
-        """The means of p(x|z) for latents `[N, noise]` of the prior; differentiable in them."""
-
     def importance_weighted(self, batch: Rows, at: At, samples: int) -> Terms:
         """−L_K = −log 1/K Σ_k w_k (eq. 8) `[N]` with K = `samples`: descending it is ascending Σ_k w̃_k ∇ log w_k, the
         weights w̃ being normalised over k (eqs. 13 and 14), each w_k a function of its noise."""
@@ -56,25 +40,6 @@ class Variational(Model, ABC, Generic[Q]):
         normalised = weights.detach().softmax(1)
         at.watch("effective_samples", 1.0 / normalised.square().sum(1))
         return {"bound": log(samples) - weights.logsumexp(1)}
-
-    def observed(self, x: Tensor, uniform: Callable[[], Tensor]) -> Tensor:
-        """What the likelihood is of: x itself, or bits that are one with the pixel's brightness as probability."""
-        return self.likelihood.observed(x, uniform)
-
-    def sample(self, n: int, *, seed: int = 0, start: int = 0) -> Tensor:
-        """Means of p(x|z) at z from the prior, as images `[n, C, H, W]` in [−1, 1] or vectors; with a Gaussian
-        likelihood nothing bounds them."""
-        return self.decode(self.prior(n, seed=seed, start=start))
-
-    def prior(self, n: int, *, seed: int = 0, start: int = 0) -> Tensor:
-        """Latents `[n, noise]` of samples start … start+n−1, from N(0, I)."""
-        return randomness.sample_normal(n, self.noise, seed=seed, start=start)
-
-    def truncated(self, n: int, threshold: float, *, seed: int = 0, start: int = 0) -> Tensor:
-        """Like `sample`, of latents whose every number is within ±`threshold`. Raises UserError where that is not above
-        zero."""
-        z = randomness.sample_normal(n, self.noise, seed=seed, start=start, truncation=threshold)
-        return self.decode(z)
 
     def log_prob(self, x: Tensor, *, seed: int = 0, start: int = 0) -> LogProb:
         """The ELBO of data rows start … start+N−1: a lower bound on log p(x), in nats, with one z per row.
@@ -106,13 +71,3 @@ class Variational(Model, ABC, Generic[Q]):
         n, k = epsilon.shape[:2]
         again = x.repeat_interleave(k, 0), posterior.repeated(k)
         return self.log_weights_at(*again, epsilon.flatten(0, 1)).unflatten(0, (n, k))
-
-    def _observed_once(self, x: Tensor, seed: int, start: int) -> Tensor:
-        """What the likelihood is of, bits being a function of (seed, row)."""
-        shape = tuple(x.shape[1:])
-        uniform = partial(randomness.sample_uniform, len(x), *shape, seed=seed, start=start, draw=0)
-        return self.observed(x.to(self.device), lambda: uniform().to(self.device))
-
-    def _noise(self, n: int, k: int, seed: int, start: int) -> Tensor:
-        """ε `[n, noise]` of the k-th z of data rows start … start+n−1."""
-        return randomness.sample_normal(n, self.noise, seed=seed, start=start, draw=1 + k).to(self.device)

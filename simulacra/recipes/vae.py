@@ -1,4 +1,5 @@
-"""Variational autoencoders: *vae*, the same trained by an importance weighted bound (*iwae*), and *hvae*."""
+"""Variational autoencoders: *vae*, the same trained by an importance weighted bound (*iwae*), *hvae*, and *svi*, which
+amortises nothing."""
 
 from functools import partial
 from typing import Literal, TypeVar
@@ -9,6 +10,7 @@ from simulacra.config import Sizes
 from simulacra.data.spec import Spec
 from simulacra.errors import UserError
 from simulacra.models.hvae import HVAE, HVAEConfig
+from simulacra.models.svi import SVI, SVIConfig
 from simulacra.models.vae import VAE, VAEConfig
 from simulacra.recipes import Plan, recipe
 from simulacra.recipes.coders import CoderOptions, coding, likelihood_of, settle
@@ -33,6 +35,10 @@ class IWAEOptions(BoundOptions):
     """Options of the recipe `iwae`."""
 
     samples: int = Field(50, ge=1, description="K, importance samples per image in the objective")
+
+
+class SVIOptions(CoderOptions, SVIConfig, SingleOptions):
+    """Options of the recipe `svi`; what is left open follows from the data."""
 
 
 class HVAEOptions(HVAEConfig, SingleOptions):
@@ -114,7 +120,28 @@ def hvae(spec: Spec, size: int, options: HVAEOptions) -> Plan:
     return coding(model, cost, size, options)
 
 
-Options = TypeVar("Options", bound=BoundOptions)
+@recipe(
+    "svi",
+    family="explicit densities",
+    rows=["A9"],
+    data="mnist",
+    paper="Hoffman, Blei, Wang & Paisley 2013, Stochastic Variational Inference, arXiv:1206.7051",
+    options=SVIOptions,
+)
+def svi(spec: Spec, size: int, options: SVIOptions) -> Plan:
+    """The decoder of a *vae* without its encoder: each row's posterior is found by ascending the row's own bound, then
+    the decoder descends the negative ELBO there. A step costs some --inference-steps times as much as one of *vae*.
+
+    command   simulacra train svi --data mnist
+    budget    100 passes over small sets, at most 40 000 steps
+    score     none measured yet
+    """
+    options = resolve(spec, options)
+    model = SVI(options.part(SVIConfig), spec)
+    return coding(model, model.cost, size, options)
+
+
+Options = TypeVar("Options", BoundOptions, VAEOptions, IWAEOptions, SVIOptions)
 
 
 def resolve(spec: Spec, options: Options) -> Options:

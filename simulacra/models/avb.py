@@ -1,0 +1,168 @@
+"""Adversarial variational Bayes (Mescheder, Nowozin & Geiger 2017): a posterior of any shape, drawn by a network from
+noise, whose divergence from the prior a second network estimates by telling the two apart.
+
+With adaptive contrast (§4) it is told apart not from the prior but from a Gaussian r(z|x) of its own mean and variance,
+which it is much closer to; what is left of the divergence is then known.
+"""
+
+from collections.abc import Callable
+from math import prod
+from typing import Literal, NamedTuple
+
+import torch
+from pydantic import Field
+from torch import Tensor, nn
+from torch.nn.functional import softplus
+
+from simulacra import randomness
+from simulacra.buffers import evaluating
+from simulacra.capabilities import LogProb
+from simulacra.data.spec import Spec
+from simulacra.game import At, Rows, Terms
+from simulacra.models.base import decoding, in_batches
+from simulacra.models.coders import CoderConfig, Likelihood, coders, likelihood_given
+from simulacra.models.latent import Latent
+from simulacra.networks.implicit import Implicit, NoiseBasis
+from simulacra.networks.mlp import MLP
+from simulacra.precision import widen
+
+MOMENTS, DRAWS = 1, 128
+"""Key and number of the noise over which the posterior's mean and variance are taken."""
+LEAST = 1e-6  # variance of the contrast
+
+
+class AVBConfig(CoderConfig):
+    """What the model is made of."""
+
+    contrast: Literal["adaptive", "prior"] = Field(
+        "adaptive", description="what q(z|x) is told from: a Gaussian of its moments, or the prior"
+    )
+    basis: int = Field(32, ge=1, description="m, networks that bend noise")
+    basis_noise: int = Field(16, ge=1, description="dimensions of the noise of each")
+    basis_width: int = Field(64, ge=1, description="units of a hidden layer of each")
+    ratio_width: int = Field(512, ge=1, description="units of a hidden layer of the ratio network")
+    ratio_depth: int = Field(3, ge=1, le=100, description="hidden layers of the ratio network")
+
+
+class Contrast(NamedTuple):
+    """r(z|x) = N(mean, diag variance), or the prior: `[N, J]`, without gradients. The bound holds whatever r is."""
+
+    mean: Tensor
+    variance: Tensor
+
+    def standardised(self, z: Tensor) -> Tensor:
+        """z̃, which is N(0, I) where z is of r."""
+        return (z - self.mean) * self.variance.rsqrt()
+
+    def log_ratio(self, z: Tensor) -> Tensor:
+        """log r(z|x) − log p(z) `[N]` in nats."""
+        return 0.5 * (z.square() - self.standardised(z).square() - self.variance.log()).sum(1)
+
+
+class Coder(nn.Module):
+    """The player that descends the bound: the implicit encoder, and the decoder."""
+
+    def __init__(self, encoder: Implicit, decoder: nn.Module, likelihood: Likelihood) -> None:
+        super().__init__()
+        self.encoder, self.decoder, self.likelihood = encoder, decoder, likelihood
+
+
+class AVB(Latent):
+    """Encoder z(x, ε), decoder p(x|z), prior p(z) = N(0, I), and a ratio network T(x, z̃), which remains: it estimates
+    log q(z|x) − log r(z|x)."""
+
+    name, Config = "avb", AVBConfig
+    config: AVBConfig
+
+    def __init__(self, config: AVBConfig, spec: Spec) -> None:
+        likelihood = Likelihood(config.likelihood, config.sigma)
+        super().__init__(config, spec, likelihood)
+        self.noise, latent = config.latent, config.latent
+        trunk, decoder = coders(config, spec, (config.basis + 1) * latent)
+        basis = NoiseBasis(config.basis, config.basis_noise, latent, config.basis_width)
+        probe = randomness.sample_normal(DRAWS, config.basis, config.basis_noise, seed=MOMENTS)
+        self.coder = Coder(Implicit(trunk, basis, probe, latent), decoder, likelihood)
+        self.ratio = MLP((prod(spec.shape) + latent,), (1,), config.ratio_width, config.ratio_depth, nn.ELU)
+
+    # The game
+
+    def descend(self, batch: Rows, at: At) -> Terms:
+        """−ELBO as far as it is known, in nats `[N]`: −log p(x|z), and log q(z|x) − log p(z) in two parts, T(x, z̃) and
+        log r(z|x) − log p(z) (Algorithm 2). T's own dependence on q is left out: it is nothing in expectation where T
+        is the best (Proposition 2)."""
+        x = self._observed(batch, at)
+        z, contrast = self._drawn(x, at)
+        return {
+            "reconstruction": self.likelihood.loss(self.coder.decoder(z), x),
+            "ratio": self._told(x, contrast.standardised(z)),
+            "contrast": contrast.log_ratio(z),
+        }
+
+    def tell_apart(self, batch: Rows, at: At) -> Terms:
+        """The ratio network's cost `[N]`: the cross-entropy of telling z̃ of q(z|x), called 1, from N(0, I), called 0
+        (eq. 3.3), so that T comes to log q − log r, not to its negative."""
+        x = self._observed(batch, at)
+        with torch.no_grad():
+            z, contrast = self._drawn(x, at)
+            posterior, other = contrast.standardised(z), at.normal(self.noise)
+        ours, theirs = self._told(x, posterior), self._told(x, other)
+        at.watch("accuracy", 0.5 * ((ours > 0).float() + (theirs < 0).float()))
+        return {"posterior": softplus(-ours), "contrast": softplus(theirs)}
+
+    def _observed(self, batch: Rows, at: At) -> Tensor:
+        return self.observed(batch.x, lambda: at.uniform(*batch.x.shape[1:]))
+
+    def _drawn(self, x: Tensor, at: At) -> tuple[Tensor, Contrast]:
+        return self.drawn(x, at.normal(self.config.basis, self.config.basis_noise))
+
+    def drawn(self, x: Tensor, epsilon: Tensor) -> tuple[Tensor, Contrast]:
+        """z ~ q(z|x) `[N, J]` of observed x, of the noise ε `[N, m, e]`, and the r(z|x) that it is told from."""
+        mean, scales = (widen(part) for part in self.coder.encoder(x))
+        z = mean + (scales * widen(self.coder.encoder.basis(epsilon))).sum(1)
+        if self.config.contrast == "prior":
+            return z, Contrast(torch.zeros_like(mean), torch.ones_like(mean))
+        with torch.no_grad():
+            centre, variance = self.coder.encoder.moments(mean, scales)
+        return z, Contrast(centre, variance + LEAST)
+
+    def _told(self, x: Tensor, z: Tensor) -> Tensor:
+        return widen(self.ratio(torch.cat([x.flatten(1), z.to(x.dtype)], 1))).flatten()
+
+    # The verbs, beside those of every model with such a prior
+
+    def log_prob(self, x: Tensor, *, seed: int = 0, start: int = 0) -> LogProb:
+        """The ELBO of data rows start … start+N−1 in nats, with one z per row, as far as the ratio network can be
+        believed: an estimate, and no bound. Bits are drawn once per row, where the likelihood is Bernoulli."""
+        bits, shape = self._observed_once(x, seed, start), (self.config.basis, self.config.basis_noise)
+        epsilon = randomness.sample_normal(len(x), *shape, seed=seed, start=start, draw=1).to(bits)
+        with evaluating(self):
+            parts = zip(bits.split(250), epsilon.split(250))
+            return LogProb(torch.cat([self._estimate(b, e) for b, e in parts]), "estimate")
+
+    def _estimate(self, x: Tensor, epsilon: Tensor) -> Tensor:
+        z, contrast = self.drawn(x, epsilon)
+        told = self._told(x, contrast.standardised(z)) + contrast.log_ratio(z)
+        return -self.likelihood.loss(self.coder.decoder(z), x) - told
+
+    def likelihood_of(self, x: Tensor, *, seed: int = 0, start: int = 0) -> Callable[[Tensor], Tensor]:
+        """For data rows start … start+N−1, the function from latents `[N, C, J]` to log p(x|z) `[N, C]` in nats, of the
+        same bits as `log_prob`'s."""
+        return likelihood_given(self, self.coder.decoder, self.likelihood, self._observed_once(x, seed, start))
+
+    def encode(self, x: Tensor) -> Tensor:
+        """The posterior's means `[N, J]` for data `[N, ...]` in [−1, 1]."""
+        with evaluating(self):
+            return in_batches(self._mean, x.to(self.device))
+
+    def _mean(self, x: Tensor) -> Tensor:
+        encoder = self.coder.encoder
+        return encoder.moments(*encoder(self.likelihood.unit(x)))[0]
+
+    def decode(self, z: Tensor) -> Tensor:
+        """The means of p(x|z) for latents `[N, J]`; differentiable in them."""
+        with decoding(self, z):
+            return in_batches(lambda rows: self.likelihood.mean(self.coder.decoder(rows)), z.to(self.device))
+
+    def reconstruct(self, x: Tensor) -> Tensor:
+        """Decoded means of the posterior's means of data `[N, ...]` in [−1, 1]."""
+        return self.decode(self.encode(x))

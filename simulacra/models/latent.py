@@ -1,0 +1,56 @@
+"""What models with a standard normal prior and a likelihood share: how their samples are drawn, and what they see."""
+
+from abc import ABC, abstractmethod
+from collections.abc import Callable
+from functools import partial
+
+from torch import Tensor
+
+from simulacra import randomness
+from simulacra.config import Config
+from simulacra.data.spec import Spec
+from simulacra.models.base import Model
+from simulacra.models.coders import Likelihood
+
+
+class Latent(Model, ABC):
+    """A model whose latents are standard normal noise `[N, noise]`, or are made of it."""
+
+    noise: int
+
+    def __init__(self, config: Config, spec: Spec, likelihood: Likelihood) -> None:
+        super().__init__(config, spec)
+        self.likelihood = likelihood
+
+    @abstractmethod
+    def decode(self, z: Tensor) -> Tensor:
+        """The means of p(x|z) for latents `[N, noise]` of the prior; differentiable in them."""
+
+    def sample(self, n: int, *, seed: int = 0, start: int = 0) -> Tensor:
+        """Means of p(x|z) at z from the prior, as images `[n, C, H, W]` in [−1, 1] or vectors; with a Gaussian
+        likelihood nothing bounds them."""
+        return self.decode(self.prior(n, seed=seed, start=start))
+
+    def prior(self, n: int, *, seed: int = 0, start: int = 0) -> Tensor:
+        """Latents `[n, noise]` of samples start … start+n−1, from N(0, I)."""
+        return randomness.sample_normal(n, self.noise, seed=seed, start=start)
+
+    def truncated(self, n: int, threshold: float, *, seed: int = 0, start: int = 0) -> Tensor:
+        """Like `sample`, of latents whose every number is within ±`threshold`. Raises UserError where that is not above
+        zero."""
+        z = randomness.sample_normal(n, self.noise, seed=seed, start=start, truncation=threshold)
+        return self.decode(z)
+
+    def observed(self, x: Tensor, uniform: Callable[[], Tensor]) -> Tensor:
+        """What the likelihood is of: x itself, or bits that are one with the pixel's brightness as probability."""
+        return self.likelihood.observed(x, uniform)
+
+    def _observed_once(self, x: Tensor, seed: int, start: int) -> Tensor:
+        """What the likelihood is of, bits being a function of (seed, row)."""
+        shape = tuple(x.shape[1:])
+        uniform = partial(randomness.sample_uniform, len(x), *shape, seed=seed, start=start, draw=0)
+        return self.observed(x.to(self.device), lambda: uniform().to(self.device))
+
+    def _noise(self, n: int, k: int, seed: int, start: int) -> Tensor:
+        """ε `[n, noise]` of the k-th z of data rows start … start+n−1."""
+        return randomness.sample_normal(n, self.noise, seed=seed, start=start, draw=1 + k).to(self.device)

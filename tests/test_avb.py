@@ -1,0 +1,175 @@
+"""Adversarial variational Bayes: what its ratio network comes to, and that the contrast does not change the bound."""
+
+import math
+
+import pytest
+import torch
+from torch import nn
+from torch.distributions import MultivariateNormal, Normal
+
+from simulacra.data.spec import Spec
+from simulacra.metrics.likelihood import ELBO
+from simulacra.metrics.of_model import Setting
+from simulacra.models.avb import AVB, AVBConfig, Contrast
+from simulacra.networks.implicit import Implicit, NoiseBasis
+from tests.test_models import PLANE, SIGMA, B, W, X, elbo, rows, told
+
+MEAN, SCALE = torch.tensor([0.5, -1.0]), torch.tensor([0.6, 1.5])
+"""Of a posterior N(MEAN, diag SCALE²) that does not look at x."""
+
+
+class Said(nn.Module):
+    """The same numbers for every row."""
+
+    def __init__(self, numbers):
+        super().__init__()
+        self.numbers = nn.Parameter(numbers)
+
+    def forward(self, x):
+        return self.numbers.expand(len(x), -1)
+
+
+class Plain(nn.Module):
+    """v(ε) = ε: the posterior is Gaussian."""
+
+    def forward(self, epsilon):
+        return epsilon
+
+
+def gaussian(contrast):
+    """An AVB of the linear decoder of tests/test_models.py, whose posterior is N(MEAN, diag SCALE²)."""
+    torch.manual_seed(0)
+    config = AVBConfig(
+        likelihood="gaussian",
+        sigma=SIGMA,
+        latent=2,
+        basis=1,
+        basis_noise=2,
+        ratio_width=64,
+        ratio_depth=2,
+        contrast=contrast,
+    )
+    model = AVB(config, PLANE)
+    model.coder.encoder.trunk = Said(torch.cat([MEAN, SCALE - 1.0]))
+    model.coder.encoder.basis = Plain()
+    model.coder.decoder = nn.Linear(2, 2)
+    with torch.no_grad():
+        model.coder.decoder.weight.copy_(W)
+        model.coder.decoder.bias.copy_(B)
+    return model
+
+
+def exact(model):
+    """Put log q − log r in the ratio network's place: both are Gaussians."""
+
+    def told_exactly(x, z):
+        _, contrast = model.drawn(x, torch.zeros(len(x), 1, 2))
+        back = z * contrast.variance.sqrt() + contrast.mean
+        q = Normal(MEAN, SCALE).log_prob(back).sum(1) + 0.5 * contrast.variance.log().sum(1)
+        return q - Normal(0.0, 1.0).log_prob(z).sum(1)
+
+    model._told = told_exactly
+    return model
+
+
+def test_moments_are_those_of_the_draws():
+    torch.manual_seed(1)
+    basis, trunk = NoiseBasis(3, 4, 2, 8), Said(torch.randn(8))
+    encoder = Implicit(trunk, basis, torch.randn(20_000, 3, 4), 2)
+    mean, scales = encoder(X)
+    draws = mean[:1] + (scales[:1] * basis(torch.randn(20_000, 3, 4))).sum(1)
+    centre, variance = encoder.moments(mean, scales)
+    assert torch.allclose(draws.mean(0), centre[0], atol=4 * draws.std(0).max().item() / math.sqrt(10_000))
+    assert torch.allclose(draws.var(0), variance[0], rtol=0.06)
+
+
+def test_networks_of_a_basis_see_their_own_noise_only():
+    basis = NoiseBasis(3, 4, 2, 8)
+    epsilon = torch.randn(1, 3, 4, requires_grad=True)
+    basis(epsilon)[0, 1].sum().backward()
+    seen = epsilon.grad[0].abs().sum(1) > 0
+    assert seen.tolist() == [False, True, False]
+
+
+def test_the_contrast_s_ratio_is_that_of_two_gaussians():
+    contrast, z = Contrast(MEAN.expand(4, 2), SCALE.square().expand(4, 2)), torch.randn(4, 2)
+    expected = Normal(MEAN, SCALE).log_prob(z).sum(1) - Normal(0.0, 1.0).log_prob(z).sum(1)
+    assert torch.allclose(contrast.log_ratio(z), expected, atol=1e-5)
+    assert torch.allclose(contrast.standardised(z), (z - MEAN) / SCALE)
+
+
+@pytest.mark.parametrize("contrast", ["adaptive", "prior"])
+def test_with_the_exact_ratio_the_estimate_is_the_elbo_whatever_the_contrast(contrast):
+    model = exact(gaussian(contrast))
+    values = torch.stack([model.log_prob(row.expand(20_000, 2), seed=k).value for k, row in enumerate(X)])
+    expected = elbo(X, MEAN.expand(3, 2), 2 * SCALE.log())
+    error = values.std(1) / math.sqrt(20_000)
+    assert ((values.mean(1) - expected).abs() < 4 * error).all()
+
+
+def of_the_ratio(contrast):
+    """Log-ratios of draws from the posterior by a ratio network that was trained by its own cost, and known ones."""
+    model, x = gaussian(contrast), X[0].expand(512, 2)
+    adam = torch.optim.Adam(model.ratio.parameters(), lr=3e-3)
+    for step in range(400):
+        adam.param_groups[0]["lr"] = 3e-3 * (1 - step / 400)
+        adam.zero_grad()
+        terms = model.tell_apart(*told(rows(x), step))
+        sum(term.mean() for term in terms.values()).backward()
+        adam.step()
+    with torch.no_grad():
+        z, found = model.drawn(x, torch.randn(512, 1, 2))
+        z, found = z[inside := (z - MEAN).div(SCALE).norm(dim=1) < 2], Contrast(*(part[inside] for part in found))
+        said = model._told(x[: len(z)], found.standardised(z)) + found.log_ratio(z)
+    return said, Normal(MEAN, SCALE).log_prob(z).sum(1) - Normal(0.0, 1.0).log_prob(z).sum(1)
+
+
+def test_the_ratio_network_comes_to_the_known_log_ratio_and_nearer_with_adaptive_contrast():
+    """log q − log p is a parabola here, for a network of half a thousand steps; log q − log r is nothing."""
+    errors = {}
+    for contrast in ("prior", "adaptive"):
+        said, known = of_the_ratio(contrast)
+        assert known.std() > 0.8
+        errors[contrast] = (said - known).square().mean().sqrt().item()
+    assert errors["prior"] < 0.25
+    assert errors["adaptive"] < 0.5 * errors["prior"]
+
+
+def test_descending_does_not_move_the_ratio_network_s_opinion_of_other_points():
+    """The gradient of T reaches the encoder through z alone, and the contrast's moments carry none."""
+    model = gaussian("adaptive")
+    terms = model.descend(*told(rows(X)))
+    trunk = model.coder.encoder.trunk.numbers
+    (slope,) = torch.autograd.grad(terms["contrast"].sum(), trunk, retain_graph=True)
+    z, contrast = model.drawn(X, torch.zeros(3, 1, 2))
+    assert not contrast.mean.requires_grad
+    assert z.requires_grad
+    assert slope.abs().sum() > 0
+
+
+def test_the_value_is_called_an_estimate_and_scored_as_one():
+    score = ELBO().compute(gaussian("adaptive"), Setting(test=lambda n: iter([(0, X)]), features=lambda x: x))[
+        "log_prob"
+    ]
+    assert score.facts["kind"] == "estimate"
+
+
+def test_codes_are_the_posterior_s_means():
+    model = gaussian("adaptive")
+    probe = model.coder.encoder.probe[:, 0]
+    assert torch.allclose(model.encode(X), (MEAN + SCALE * probe.mean(0)).expand(3, 2), atol=1e-5)
+
+
+def test_bits_and_images_go_through():
+    spec = Spec(kind="image", shape=(1, 4, 4), classes=None)
+    model = AVB(AVBConfig(latent=3, width=8, basis=2, ratio_width=8), spec)
+    x = torch.rand(5, 1, 4, 4) * 2 - 1
+    assert model.reconstruct(x).shape == x.shape
+    assert model.log_prob(x).value.shape == (5,)
+    assert model.likelihood_of(x)(torch.randn(5, 2, 3)).shape == (5, 2)
+
+
+def test_its_likelihood_is_that_of_the_decoder():
+    z = torch.randn(3, 4, 2)
+    expected = MultivariateNormal(z @ W.T + B, SIGMA**2 * torch.eye(2)).log_prob(X[:, None])
+    assert torch.allclose(gaussian("prior").likelihood_of(X)(z), expected, atol=1e-3)
