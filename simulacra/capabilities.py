@@ -134,6 +134,36 @@ class Completes(Protocol):
 
 
 @runtime_checkable
+class Fills(Protocol):
+    """Makes up what is missing from a picture."""
+
+    def seen(self, x: Tensor) -> Tensor:
+        """What it sees of data `[N, ...]`, the rest black."""
+        ...
+
+    def fill(self, x: Tensor, *, seed: int = 0, start: int = 0) -> Tensor:
+        """Data `[N, ...]` of which it has seen that much, the rest drawn; noise is a function of (seed, row)."""
+        ...
+
+
+@runtime_checkable
+class HasFillBound(Protocol):
+    """Knows how likely what is missing from a picture is, given the rest; grey, or as `bits` drawn once per row."""
+
+    def guess_log_prob(self, x: Tensor, *, bits: bool, seed: int = 0, start: int = 0) -> Tensor:
+        """Of data rows start … start+N−1, by a deterministic guess, in nats `[N]`."""
+        ...
+
+    def fill_bound(self, x: Tensor, samples: int, *, bits: bool, seed: int = 0, start: int = 0) -> Tensor:
+        """A lower bound on it, with so many draws, `[N]`."""
+        ...
+
+    def fill_weights(self, x: Tensor, samples: int, *, bits: bool, seed: int = 0, start: int = 0) -> Tensor:
+        """Logs of importance weights whose mean is an unbiased estimate of it, `[N, samples]`."""
+        ...
+
+
+@runtime_checkable
 class Chains(Protocol):
     """Draws samples by a Markov chain, which can be watched."""
 
@@ -237,6 +267,8 @@ CAPABILITIES: dict[str, type] = {
     "local_bounds": HasLocalBounds,
     "likelihood_of": HasLikelihood,
     "complete": Completes,
+    "fill": Fills,
+    "fill_bound": HasFillBound,
     "chain": Chains,
     "labels": HasClasses,
     "classify": Classifies,

@@ -7,7 +7,7 @@ import torch
 from torch import Tensor
 
 from simulacra import images
-from simulacra.capabilities import Chains, Completes, HasFilters, Pairs, Reconstructs, Samples
+from simulacra.capabilities import Chains, Completes, Fills, HasFilters, Pairs, Reconstructs, Samples
 from simulacra.data import Feed, Source
 from simulacra.models.base import Model
 from simulacra.runfolder import RunFolder
@@ -52,6 +52,14 @@ def _completions(model: Completes, source: Source, seed: int) -> Tensor:
     return _in_turn(x, model.complete(x, x[0].numel() // 2, seed=seed))
 
 
+def _fillings(model: Fills, source: Source, seed: int) -> Tensor:
+    """The same, each followed by the row of what the model sees of them, and by three rows of what it fills in."""
+    x = _drawn(source)
+    made = [model.seen(x), *(model.fill(x, seed=seed + k) for k in range(3))]
+    parts = zip(*(each.cpu().split(COLUMNS) for each in (x, *made)))
+    return torch.cat([rows for part in parts for rows in part])
+
+
 def _filters(model: HasFilters, source: Source, seed: int) -> Tensor:
     """What the first units look for."""
     return model.filters()[: FILTERS**2]
@@ -71,6 +79,7 @@ PICTURES = (
     Picture("chains", Chains, _chains, STEPS),
     Picture("reconstructions", Reconstructs, _reconstructions, COLUMNS),
     Picture("completions", Completes, _completions, COLUMNS),
+    Picture("fillings", Fills, _fillings, COLUMNS),
     Picture("filters", HasFilters, _filters, FILTERS),
 )
 

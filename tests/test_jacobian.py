@@ -114,6 +114,7 @@ def differences(play: Play) -> Tensor:
         {"dragan": 10.0},
         {"orthonormal": 0.1, "orthogonal": 0.1},
         {"unrolled": 3, "unrolled_rate": 0.5},
+        {"unrolled": 2, "unrolled_rate": 0.5, "objective": "minimax"},
         {"feature_matching": 1.0},
     ],
     ids=lambda options: ", ".join(options) or "gan",

@@ -406,6 +406,26 @@ def test_unrolling_a_linear_critic_by_hand(steps):
     assert critic.weight.item() == pytest.approx(0.7)
 
 
+@pytest.mark.parametrize(("name", "whole"), [("wasserstein", True), ("non-saturating", False)])
+def test_ahead_of_a_zero_sum_game_the_generator_descends_all_of_its_value(name, whole):
+    """D(x) = φ·x, data at 2, samples at θ, both along the first axis: V = φ₁(2 − θ), and a step of rate η ascends it
+    by φ₁ + η(2 − θ). So V ahead is (φ₁ + η(2 − θ))(2 − θ), of slope −φ₁ − 2η(2 − θ). Another objective's generator
+    descends its own cost of its samples alone."""
+    critic, model = nn.Linear(2, 1, bias=False), GAN(GANConfig(latent=3, width=4), PLANE)
+    with torch.no_grad():
+        critic.weight.copy_(torch.tensor([[0.7, 0.0]]))
+        model.generator.layers[-2].weight.zero_()
+        model.generator.layers[-2].bias.copy_(torch.tensor([0.5, 0.0]))
+    adversary = Adversary(model, critic, OBJECTIVES[name], Penalties(), unrolled=(1, 0.1))
+    terms = adversary.generate(*told(rows(torch.tensor([[2.0, 0.0]] * 4))))
+    assert set(terms) == ({"real", "fake"} if whole else {"fool"})
+    if whole:
+        total = torch.stack([term.mean() for term in terms.values()]).sum()
+        (slope,) = torch.autograd.grad(total, model.generator.layers[-2].bias)
+        assert total.item() == pytest.approx((0.7 + 0.1 * 1.5) * 1.5)
+        assert slope[0].item() == pytest.approx(-0.7 - 2 * 0.1 * 1.5)
+
+
 # What generators and discriminators are made of
 
 

@@ -7,6 +7,7 @@ import torch
 from PIL import Image
 
 from simulacra.data import open_data
+from simulacra.models.cvae import CVAE, CVAEConfig
 from simulacra.models.dae import DAE, DAEConfig
 from simulacra.models.gan import GAN, GANConfig
 from simulacra.models.nade import NADE, NADEConfig
@@ -18,6 +19,7 @@ MODELS = {
     "gan": lambda spec: GAN(GANConfig(width=4), spec),
     "dae": lambda spec: DAE(DAEConfig(width=4, latent=3), spec),
     "nade": lambda spec: NADE(NADEConfig(width=4), spec),
+    "cvae": lambda spec: CVAE(CVAEConfig(width=4, latent=3), spec),
     "rbm": lambda spec: RBM(RBMConfig(hidden=4, chain=2), spec),
 }
 
@@ -28,6 +30,7 @@ MODELS = {
         ("gan", {"samples"}),
         ("dae", {"samples", "chains", "reconstructions"}),
         ("nade", {"samples", "completions"}),
+        ("cvae", {"fillings"}),
         ("rbm", {"samples", "reconstructions", "filters"}),
     ],
 )

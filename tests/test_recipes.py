@@ -18,7 +18,7 @@ from simulacra.models.base import Model
 from simulacra.recipes import Plan, Recipe, all_recipes, find
 
 SMALL = {"batch": "6", "width": "4", "latent": "3"}
-PRINTED = {"fvbn", "nade", "rbm", "dbn", "dbm"}
+PRINTED = {"fvbn", "nade", "rbm", "dbn", "dbm", "cvae"}
 """Systems whose papers are not on arXiv."""
 OWN = {
     "dbn": {"hidden": "5,4", "fine_tuning": "1"},
@@ -61,7 +61,7 @@ def played(plan, source, steps=2):
     return terms
 
 
-CANNOT_SAMPLE = {"ae"}
+CANNOT_SAMPLE = {"ae", "cvae"}
 
 
 def data_of(name):
@@ -70,7 +70,7 @@ def data_of(name):
         return ["grammar"]
     if name in ("fvbn", "nade", "made", "pixelcnn"):
         return ["digits"] if name == "pixelcnn" else ["digits", "wide"]
-    if name in ("dbn", "dbm"):
+    if name in ("dbn", "dbm", "cvae"):
         return ["digits", "wide"]
     return ["digits", "wide"] if name in ("dcgan", "sngan", "cogan") else ["digits", "wide", "ring"]
 

@@ -30,6 +30,8 @@ class Objective:
 
     `paired`: the generator's cost needs scores of as many real samples too: `generator(fake, real)`.
     `probability`: sigmoid(score) is the probability D(x) that x is real.
+    `zero_sum`: both play for one value V: what the generator descends is, but for terms without the generator in them,
+    the negative of what the discriminator descends.
     """
 
     name: str
@@ -37,6 +39,11 @@ class Objective:
     generator: GeneratorCost
     paired: bool = False
     probability: bool = False
+    zero_sum: bool = False
+
+    def value(self, real: Tensor, fake: Tensor) -> Terms:
+        """The terms of V, which the generator descends and the discriminator ascends, where the game is `zero_sum`."""
+        return {name: -term for name, term in self.discriminator(real, fake).items()}
 
 
 def classify(real: Tensor, fake: Tensor) -> Terms:
@@ -119,19 +126,21 @@ def f_gan(divergence: FDivergence, probability: bool = False) -> Objective:
         return {"fool": -divergence.conjugate_of_score(fake)}
 
     name = f"f-{divergence.name}"
-    return Objective(name=name, discriminator=discriminator, generator=generator, probability=probability)
+    return Objective(
+        name=name, discriminator=discriminator, generator=generator, probability=probability, zero_sum=True
+    )
 
 
 _LOGITS = ("gan", "jensen-shannon", "reverse-kl")
 """f-divergences whose best critic v(x) is log p/q, the logit of the probability that x is real."""
 
 _ALL = (
-    Objective(name="minimax", discriminator=classify, generator=minimax, probability=True),
+    Objective(name="minimax", discriminator=classify, generator=minimax, probability=True, zero_sum=True),
     Objective(name="non-saturating", discriminator=classify, generator=non_saturating, probability=True),
     Objective(name="maximum-likelihood", discriminator=classify, generator=maximum_likelihood, probability=True),
     least_squares("least-squares", a=0.0, b=1.0, c=1.0),
     least_squares("least-squares-pearson", a=-1.0, b=1.0, c=0.0),
-    Objective(name="wasserstein", discriminator=separate, generator=raise_score),
+    Objective(name="wasserstein", discriminator=separate, generator=raise_score, zero_sum=True),
     Objective(name="hinge", discriminator=hinge, generator=raise_score),
     Objective(name="relativistic", discriminator=tell_apart, generator=swap, paired=True),
     *(f_gan(each, probability=each.name in _LOGITS) for each in F_DIVERGENCES.values()),

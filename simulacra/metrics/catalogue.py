@@ -29,6 +29,7 @@ HOMES = {
     "energy": ("AIS",),
     "hamiltonian": ("HamiltonianAIS",),
     "amortisation": ("AmortisationGap",),
+    "filling": ("Filling",),
     "active_units": ("ActiveUnits",),
     "path_length": ("PathLength",),
 }

@@ -115,7 +115,9 @@ class Adversary:
         return dict(self.objective.discriminator(real, fake))
 
     def generate(self, batch: Rows, at: At) -> Terms:
-        """G's cost on fresh noise (Algorithm 1, last lines), beside real images where the objective pairs them."""
+        """G's cost on fresh noise (Algorithm 1, last lines), beside real images where the objective pairs them. Ahead of
+        a game for one value V, it is all of V: the steps ahead make V's real part a function of G too (Metz et al.
+        2017, eqs. 7 and 10)."""
         critic, shown = self.critic(batch), self.sight(self.made(batch, at), at)
         steps, rate = self.unrolled
         compared = self.objective.paired or self.watched or steps or self.tricks.matching
@@ -125,7 +127,9 @@ class Adversary:
         fake = widen(made.score if made else ahead(shown))
         if self.watched:
             self._watch(widen(critic(seen)), widen(critic(shown)) if steps else fake, at)
-        terms = self.objective.generator(fake, widen(ahead(seen)) if self.objective.paired else None)
+        whole = steps and self.objective.zero_sum
+        real = widen(ahead(seen)) if self.objective.paired or whole else None
+        terms = self.objective.value(real, fake) if whole else self.objective.generator(fake, real)
         return self._steered(terms, at) | self._matched(critic, seen, made)
 
     def _steered(self, terms: Terms, at: At) -> dict[str, Tensor]:

@@ -32,6 +32,12 @@ class Posterior(NamedTuple):
         """Every row `times` times over, one after the other."""
         return type(self)(*(part.repeat_interleave(times, 0) for part in self))
 
+    def relative_to(self, other: "Posterior") -> "Posterior":
+        """The same law in the coordinates in which `other` is N(0, I): z = other.at(z′). Divergences and ratios of
+        densities do not change with coordinates, so `kl` and `log_ratio` of the result are those from `other`."""
+        mean = (self.mean - other.mean) * (-0.5 * other.log_variance).exp()
+        return Posterior(mean, self.log_variance - other.log_variance)
+
     def log_ratio(self, epsilon: Tensor) -> Tensor:
         """log p(z) − log q(z|x) `[N]` at z = at(ε), p standard normal."""
         return 0.5 * (epsilon.square() - self.at(epsilon).square() + self.log_variance).sum(1)

@@ -39,7 +39,8 @@ class OneLayer(Variational[AnyPosterior], ABC):
 
     def __init__(self, config: Config, spec: Spec, likelihood: Likelihood, latent: int, covariance: Covariance) -> None:
         super().__init__(config, spec, likelihood)
-        self.noise, self.covariance = latent, covariance
+        self.noise = latent
+        self.covariance: Covariance = covariance
 
     @abstractmethod
     def numbers(self, x: Tensor) -> Tensor:

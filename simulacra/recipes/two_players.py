@@ -66,7 +66,9 @@ class TwoPlayerOptions(Config):
     r1_every: int = Field(
         16, ge=1, description="steps of D from one R1 or R2 penalty to the next, whose weight it is times"
     )
-    unrolled: int = Field(0, ge=0, description="K, discriminator steps that the generator looks ahead; 0 for none")
+    unrolled: int = Field(
+        0, ge=0, description="K, discriminator steps that the generator looks ahead; 0 for none (paper: of minimax)"
+    )
     unrolled_rate: float = Field(0.1, gt=0, description="learning rate of those steps, plain descent")
     smoothing: float = Field(0.0, ge=0, lt=1, description="one-sided label smoothing: real samples are this much fake")
     adversarial: float = Field(1.0, ge=0, description="weight of the generator's own cost; 0 to match features alone")

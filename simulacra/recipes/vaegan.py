@@ -57,8 +57,7 @@ def vaegan(spec: Spec, size: int, options: VAEGANOptions) -> Plan:
     """
     options = resolve(spec, options)
     model = VAEGAN(options.part(VAEGANConfig), spec)
-    norm = options.discriminator_norm
-    critic = discriminator(DiscriminatorConfig(network=options.network, width=options.width, norm=norm), spec)
+    critic = discriminator(options.part(DiscriminatorConfig, norm=options.discriminator_norm), spec)
     game = SimilarityGame(model, critic, OBJECTIVES[options.objective], options.similarity)
     rate = schedule(options.schedule)
     parts = {"encoder": model.encoder, "decoder": model.generator, "discriminator": critic}

@@ -138,6 +138,8 @@ CASES = [
     recipe("dcgan", width="4", latent="5", minibatch="deviation", generator_norm="virtual", per_sample=False),
     recipe("dcgan", width="4", latent="5", augment="color,translation,cutout", per_sample=False),
     recipe("dcgan", width="4", latent="5", adapt="0.6", discriminator_norm="none", r1="1", per_sample=False),
+    recipe("cvae", width="16", latent="3", quadrants="2"),
+    recipe("cvae", width="16", latent="3", quadrants="3", conditional_prior="false", likelihood="gaussian"),
     recipe("avb", width="16", latent="3", basis="4", basis_noise="3", basis_width="5", ratio_width="12"),
     recipe("avb", "ring", width="16", latent="3", contrast="prior", basis="4", ratio_width="12", ratio_steps="2"),
     recipe("vaegan", width="4", latent="3", per_sample=False),

@@ -1,0 +1,168 @@
+"""Conditional VAEs: what is given, and a linear-Gaussian one whose log p(y|x) is known."""
+
+import math
+
+import pytest
+import torch
+from torch import nn
+from torch.distributions import MultivariateNormal
+
+from simulacra.data.spec import Spec
+from simulacra.errors import UserError
+from simulacra.metrics.filling import Filling, FillingConfig
+from simulacra.metrics.of_model import Setting
+from simulacra.models.cvae import CVAE, CVAEConfig, given
+from simulacra.models.posterior import Posterior
+from simulacra.recipes import find
+from tests.test_models import rows, told
+
+SQUARE = Spec(kind="image", shape=(1, 2, 2), classes=None)
+SIGMA = 0.5
+W = torch.tensor([[1.0, 0.3], [-0.4, 0.8]])
+"""From z to the two missing pixels, those of the right half."""
+A = torch.tensor([[0.5, -0.2], [0.1, 0.7]])
+"""From the two given pixels, those of the left half: to z's mean, or straight to y."""
+X = torch.tensor([[[[0.3, 0.9], [-0.6, -0.2]]], [[[0.0, -0.8], [0.5, 0.1]]]])
+GIVEN, MISSING = X[:, 0, :, 0], X[:, 0, :, 1]
+PRIOR_LOG_VARIANCE = torch.tensor([-0.5, 0.4])
+Q = Posterior(torch.tensor([0.2, -0.1]).expand(2, 2), torch.tensor([-1.0, -0.7]).expand(2, 2))
+
+
+def affine(weight, bias):
+    layer = nn.Linear(weight.shape[1], weight.shape[0])
+    with torch.no_grad():
+        layer.weight.copy_(weight)
+        layer.bias.copy_(bias)
+    return nn.Sequential(nn.Flatten(), layer)
+
+
+def columns(matrix, which):
+    """The matrix by which a row of four pixels is multiplied, where `matrix` is for two of them."""
+    wide = torch.zeros(len(matrix), 4)
+    wide[:, which] = matrix
+    return wide
+
+
+def linear(conditional):
+    config = CVAEConfig(
+        quadrants=2, conditional_prior=conditional, latent=2, width=3, likelihood="gaussian", sigma=SIGMA
+    )
+    model, left = CVAE(config, SQUARE), [0, 2]
+    image = nn.Unflatten(1, (1, 2, 2))
+    model.baseline = nn.Sequential(affine(torch.zeros(4, 4), torch.zeros(4)), image)
+    decoder = torch.zeros(4, 2)
+    decoder[[1, 3]] = W
+    model.coder["recognition"] = affine(torch.zeros(4, 4), torch.cat([Q.mean[0], Q.log_variance[0]]))
+    if conditional:
+        prior = torch.cat([columns(A, left), torch.zeros(2, 4)])
+        model.coder["prior"] = affine(prior, torch.cat([torch.zeros(2), PRIOR_LOG_VARIANCE]))
+        model.coder["decoder"] = nn.Sequential(affine(decoder, torch.zeros(4)), image)
+    else:
+        direct = torch.zeros(4, 4)
+        direct[[1, 3]] = columns(A, left)
+        model.coder["decoder"] = nn.Sequential(affine(torch.cat([decoder, direct], 1), torch.zeros(4)), image)
+    return model
+
+
+def evidence(conditional):
+    """log p(y|x) in closed form."""
+    spread = PRIOR_LOG_VARIANCE.exp().diag() if conditional else torch.eye(2)
+    mean = GIVEN @ A.T @ W.T if conditional else GIVEN @ A.T
+    return MultivariateNormal(mean, W @ spread @ W.T + SIGMA**2 * torch.eye(2)).log_prob(MISSING)
+
+
+def bound(conditional):
+    """Eq. 4 in closed form, q being `Q`."""
+    prior_mean = GIVEN @ A.T if conditional else torch.zeros(2, 2)
+    log_variance = PRIOR_LOG_VARIANCE.expand(2, 2) if conditional else torch.zeros(2, 2)
+    direct = torch.zeros(2, 2) if conditional else GIVEN @ A.T
+    away = (MISSING - direct - Q.mean @ W.T).square().sum(1) + (W.square() * Q.log_variance[0].exp()).sum()
+    fit = -0.5 * away / SIGMA**2 - 2 * math.log(SIGMA) - math.log(2 * math.pi)
+    q, p = (
+        torch.distributions.Normal(m, (0.5 * v).exp())
+        for m, v in ((Q.mean, Q.log_variance), (prior_mean, log_variance))
+    )
+    return fit - torch.distributions.kl_divergence(q, p).sum(1)
+
+
+@pytest.mark.parametrize(
+    ("quadrants", "expected"),
+    [
+        (1, [[0, 0, 0], [0, 0, 0], [1, 0, 0], [1, 0, 0]]),
+        (2, [[1, 0, 0]] * 4),
+        (3, [[1, 1, 1], [1, 1, 1], [1, 0, 0], [1, 0, 0]]),
+    ],
+)
+def test_quadrants_are_cut_at_the_middle(quadrants, expected):
+    assert given((1, 4, 3), quadrants).int().tolist() == expected
+
+
+@pytest.mark.parametrize("conditional", [True, False])
+def test_weights_average_to_the_evidence(conditional):
+    weights = linear(conditional).fill_weights(X, 40_000, bits=False)
+    mean, error = weights.exp().mean(1), weights.exp().std(1) / 200
+    assert ((mean - evidence(conditional).exp()).abs() < 4 * error).all()
+
+
+@pytest.mark.parametrize("conditional", [True, False])
+def test_the_bound_is_that_of_the_paper_and_below_the_evidence(conditional):
+    model = linear(conditional)
+    found = model.fill_bound(X, 20_000, bits=False)
+    assert torch.allclose(found, bound(conditional), atol=0.06)
+    assert (bound(conditional) < evidence(conditional)).all()
+
+
+def test_the_cost_is_the_bound():
+    x = X[:1].expand(20_000, 1, 2, 2)
+    terms = linear(True).cost(*told(rows(x)))
+    assert sum(term.mean().item() for term in terms.values()) == pytest.approx(-bound(True)[0].item(), abs=0.05)
+
+
+def test_networks_see_nothing_of_what_is_missing_but_the_recognition():
+    torch.manual_seed(0)
+    model = CVAE(CVAEConfig(quadrants=1, latent=2, width=8), Spec(kind="image", shape=(1, 4, 4), classes=None))
+    x = torch.rand(3, 1, 4, 4) * 2 - 1
+    other = torch.where(model.mask, x, torch.rand(3, 1, 4, 4) * 2 - 1)
+    assert torch.equal(model.seen(x), model.seen(other))
+    for verb in (model.fill, model.guess):
+        mine, theirs = verb(x), verb(other)
+        assert torch.equal(mine, theirs)
+        assert torch.equal(mine[..., model.mask], x[..., model.mask])
+    assert not torch.allclose(model.fill_bound(x, 2, bits=False), model.fill_bound(other, 2, bits=False))
+
+
+def test_the_baseline_stands_still_while_the_model_learns():
+    terms = linear(True).cost(*told(rows(X)))
+    slopes = torch.autograd.grad(
+        sum(t.mean() for t in terms.values()), [*linear(True).baseline.parameters()], allow_unused=True
+    )
+    assert all(slope is None for slope in slopes)
+
+
+def test_only_missing_pixels_count():
+    model = linear(False)
+    guess = model.guess_log_prob(X, bits=False)
+    expected = torch.distributions.Normal(0.0, SIGMA).log_prob(MISSING).sum(1)
+    assert torch.allclose(guess, expected, atol=1e-5)
+
+
+def test_bits_are_drawn_where_something_is_missing():
+    torch.manual_seed(0)
+    model = CVAE(CVAEConfig(latent=2, width=8), Spec(kind="image", shape=(1, 4, 4), classes=None))
+    y, target = model._both(torch.zeros(2, 1, 4, 4), True, 5, 0)
+    assert torch.equal(target[..., model.mask], y[..., model.mask])
+    assert set(target[..., ~model.mask].unique().tolist()) == {0.0, 1.0}
+
+
+def test_the_measure_orders_bound_and_estimate():
+    setting = Setting(test=lambda n: iter([(0, X)]), features=lambda x: x)
+    found = Filling(FillingConfig(samples=2000, importance=2000)).compute(linear(True), setting)
+    assert found["fill_bound"].value == pytest.approx(bound(True).mean().item(), abs=0.1)
+    assert found["fill_guess"].facts["targets"] == "grey"
+    assert found["fill_iwae"].facts["samples"] == 2000
+
+
+def test_vectors_have_no_quadrants():
+    kind = find("cvae")
+    with pytest.raises(UserError, match="quadrants of images"):
+        kind.build(Spec(kind="vector", shape=(4,), classes=None), 100, kind.options())
