@@ -115,9 +115,9 @@ class Adversary:
         return dict(self.objective.discriminator(real, fake))
 
     def generate(self, batch: Rows, at: At) -> Terms:
-        """G's cost on fresh noise (Algorithm 1, last lines), beside real images where the objective pairs them. Ahead of
-        a game for one value V, it is all of V: the steps ahead make V's real part a function of G too (Metz et al.
-        2017, eqs. 7 and 10)."""
+        """G's cost on fresh noise (Algorithm 1, last lines), beside real images where the objective pairs them. In a
+        game for one value V it is, after steps ahead, all of V: they make V's real part a function of G too (Metz et
+        al. 2017, eqs. 7 and 10)."""
         critic, shown = self.critic(batch), self.sight(self.made(batch, at), at)
         steps, rate = self.unrolled
         compared = self.objective.paired or self.watched or steps or self.tricks.matching
