@@ -14,8 +14,8 @@ code: m times as many points. The recommended way has no batch norm in the gener
 "longer" the same over 25 000 steps.
 
 Counted by `--plan` on one core of an Intel Xeon, GFLOP a step and hours a row: recommended 1.2 and 0.07, longer 0.17;
-vanilla 1.0 and 0.13, wgan-gp 1.4 and 0.17, with k = 5 5.0 and 0.24, sn-hinge 1.0 and 0.19, consensus 4.1 and 0.45, unrolled 7.7 and
-0.4.
+vanilla 1.0 and 0.13, wgan-gp 1.4 and 0.17, with k = 5 5.0 and 0.24, sn-hinge 1.0 and 0.19, consensus 4.1 and 0.45,
+unrolled 7.7 and 0.4.
 """
 
 import statistics

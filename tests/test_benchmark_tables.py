@@ -6,15 +6,19 @@ import pytest
 import torch
 
 from benchmarks import (
+    amortisation,
     autoencoders,
     chains,
     cogan,
     conditional,
     few_images,
     few_labels,
+    implicit_posterior,
     infogan,
     modes,
     nats,
+    quadrants,
+    similarity,
     stacked,
     tables,
     tractable,
@@ -27,12 +31,16 @@ from simulacra.protocol import Protocol
 from simulacra.recipes import find
 from simulacra.settings import RunOptions
 
-MODULES = (autoencoders, chains, conditional, infogan, few_labels, few_images, modes, nats, stacked, tractable)
+MODULES = (
+    *(amortisation, autoencoders, chains, conditional, few_images, few_labels, implicit_posterior, infogan),
+    *(modes, nats, quadrants, similarity, stacked, tractable),
+)
 DIGITS = tuple("0123456789")
 SPECS = {
     "mnist": Spec(kind="image", shape=(1, 28, 28), classes=DIGITS),
     "fashion_mnist": Spec(kind="image", shape=(1, 28, 28), classes=DIGITS),
     "stacked_mnist": Spec(kind="image", shape=(3, 28, 28), classes=None),
+    "olivetti_faces": Spec(kind="image", shape=(1, 32, 32), classes=None),
     "ring": Spec(kind="vector", shape=(2,), classes=None),
     "grid": Spec(kind="vector", shape=(2,), classes=None),
 }

@@ -5,6 +5,7 @@ from collections.abc import Callable, Sequence
 from typing import Literal
 
 from simulacra.data.arrays import open_npz
+from simulacra.data.faces import open_frey_faces, open_olivetti_faces
 from simulacra.data.files import open_folder, open_zip
 from simulacra.data.hub import open_hub
 from simulacra.data.joined import join
@@ -31,6 +32,8 @@ NAMES: dict[str, Opener] = {
     "fashion_mnist": open_fashion_mnist,
     "usps": open_usps,
     "cifar10": open_cifar10,
+    "frey_faces": open_frey_faces,
+    "olivetti_faces": open_olivetti_faces,
     "ring": open_ring,
     "grid": open_grid,
     "stacked_mnist": open_stacked_mnist,

@@ -127,9 +127,10 @@ class Adversary:
         fake = widen(made.score if made else ahead(shown))
         if self.watched:
             self._watch(widen(critic(seen)), widen(critic(shown)) if steps else fake, at)
-        whole = steps and self.objective.zero_sum
-        real = widen(ahead(seen)) if self.objective.paired or whole else None
-        terms = self.objective.value(real, fake) if whole else self.objective.generator(fake, real)
+        if steps and self.objective.zero_sum:
+            terms = self.objective.value(widen(ahead(seen)), fake)
+        else:
+            terms = self.objective.generator(fake, widen(ahead(seen)) if self.objective.paired else None)
         return self._steered(terms, at) | self._matched(critic, seen, made)
 
     def _steered(self, terms: Terms, at: At) -> dict[str, Tensor]:
