@@ -70,7 +70,7 @@ class Config(BaseModel):
     def with_overrides(self, overrides: Mapping[str, Any], what: str) -> Self:
         """A copy with dotted names replaced; text is read as on a command line. Raises UserError as `read` does."""
         tree = self.model_dump()
-        known = [name for name, _ in self.settings()]
+        known = dict(self.settings())
         for dotted, text in overrides.items():
             if dotted not in known:
                 raise unknown(f"option of {what}", dotted, known)
@@ -78,12 +78,15 @@ class Config(BaseModel):
             branch = tree
             for part in path:
                 branch = branch[part]
-            branch[leaf] = _value(text) if isinstance(text, str) else text
+            branch[leaf] = _value(text, known[dotted].annotation) if isinstance(text, str) else text
         return self.read(tree, what)
 
 
-def _value(text: str) -> Any:
-    """A command-line word as JSON where it is JSON, a list where it has commas, and the word itself otherwise."""
+def _value(text: str, kind: Any) -> Any:
+    """A command-line word for a setting of a `kind`: text where it takes text (but for null), otherwise as JSON where it
+    is JSON, a list where it has commas, and the word itself else."""
+    if kind is str or (str in get_args(kind) and text != "null"):
+        return text
     try:
         return json.loads(f"[{text}]" if "," in text else text)
     except (ValueError, RecursionError):

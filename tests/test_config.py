@@ -11,6 +11,7 @@ from pydantic import Field
 from simulacra.config import Config
 from simulacra.errors import UserError
 from simulacra.optimizers import Adam
+from simulacra.settings import RunOptions
 
 
 class Part(Config):
@@ -206,3 +207,8 @@ def test_a_missing_setting_is_named():
 
     with pytest.raises(UserError, match=r"^the needy: 'needed' is missing$"):
         Needy.read({}, "the needy")
+
+
+def test_a_setting_that_takes_text_takes_digits_as_text():
+    assert RunOptions().with_overrides({"size": "32"}, "run").size == "32"
+    assert RunOptions(size="8").with_overrides({"size": "null"}, "run").size is None

@@ -180,6 +180,7 @@ def test_the_bound_draws_bits_and_latents_apart():
 
 def models():
     likely = ["sample", "encode", "decode", "reconstruct", "log_prob", "prior", "truncated", "log_weights"]
+    likely += ["local_bounds", "likelihood_of"]
     yield "vae bits", VAE(VAEConfig(width=8, latent=3), GREY), likely
     conv = VAEConfig(network="conv", width=3, latent=3, likelihood="gaussian")
     yield "vae conv", VAE(conv, COLOUR), likely
