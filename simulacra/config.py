@@ -83,8 +83,8 @@ class Config(BaseModel):
 
 
 def _value(text: str, kind: Any) -> Any:
-    """A command-line word for a setting of a `kind`: itself where that takes text (but for null), otherwise as JSON where
-    it is JSON, a list where it has commas, and the word itself else."""
+    """A command-line word for a setting of a `kind`: itself where that takes text (but for null), else as JSON where
+    it is JSON, a list where it has commas, and otherwise the word itself."""
     if kind is str or (str in get_args(kind) and text != "null"):
         return text
     try:
