@@ -1,4 +1,4 @@
-"""Modes of the ring and the grid: twelve ways of training on PacGAN's data, networks and counting.
+"""Modes of the ring and the grid: fifteen ways of training on PacGAN's data, networks and counting.
 
     SIMULACRA_DATA=... python -m benchmarks.modes [--out runs] [--jobs 2] [--only recommended ...] [--plan] [--show]
 
@@ -7,11 +7,13 @@ normal, a generator of 4 hidden layers of 400 units with batch norm and ReLU, a 
 maxout units of 5 pieces, batches of 100; among 2 500 samples one within 3σ of a centre (Euclidean) is of high quality,
 and a mode is there if one of high quality is nearest to it. Here: 25 000 generator steps, 10 000 of the recommended
 way, the average of the generator's weights at the last one, and Adam at 10⁻⁴ with β₁ = 0.8 as in PacGAN's code except
-where a row says more. "k 5" has the five critic steps and the β of WGAN-GP's paper, and "unrolled" looks five steps of
-rate 0.1 ahead in the minimax game, as its paper does; both over 10 000 steps, as each costs as much as five or more of
-the vanilla game. "Packed m" is the vanilla game with m points to each judgement, 100 packs a step as in PacGAN's
-code: m times as many points. The recommended way has no batch norm in the generator; "batch norm" is the same with it,
-"longer" the same over 25 000 steps.
+where a row says more.
+
+"Packed m" is the vanilla game with m points to each judgement, 100 packs a step as in PacGAN's code: m times as many
+points. "k 5" has the five critic steps and the β of WGAN-GP's paper, and "unrolled" looks five steps of rate 0.1 ahead
+in the minimax game, as its paper does; both over 10 000 steps, as each costs five times the vanilla game or more.
+"Fast" ones have the steps, the rates, their fall and the β of the recommended way. That has no batch norm in the
+generator; "batch norm" is the same with it, "longer" the same over 25 000 steps.
 
 Counted by `--plan` on one core of an Intel Xeon, GFLOP a step and hours a row: recommended 1.2 and 0.07, longer 0.17;
 vanilla 1.0 and 0.13, wgan-gp 1.4 and 0.17, with k = 5 5.0 and 0.24, sn-hinge 1.0 and 0.19, consensus 4.1 and 0.45,
@@ -49,6 +51,7 @@ MOMENTUM = {"generator.betas": "0.5,0.99", "discriminator.betas": "0.5,0.99"}
 RECOMMENDED = {"batch": "100", "fade": "1e-6"} | MOMENTUM
 TOLD = {"objective": "relativistic", "r1": "1", "r2": "1", "r1_every": "8", "schedule": "linear"}
 FASTER = {"generator.lr": "1e-3", "discriminator.lr": "1e-3"}
+FAST = FASTER | MOMENTUM | {"schedule": "linear"}
 METHODS = {
     "recommended": RECOMMENDED,
     "longer": RECOMMENDED,
@@ -59,6 +62,9 @@ METHODS = {
     | CRITIC
     | {"objective": "wasserstein", "gradient_penalty": "10", "discriminator_steps": "5"},
     "sn-hinge": PACGAN | {"objective": "hinge", "spectral": "true"},
+    "vanilla, fast": PACGAN | FAST | {"objective": "non-saturating"},
+    "wgan-gp, fast": PACGAN | FAST | {"objective": "wasserstein", "gradient_penalty": "10"},
+    "sn-hinge, fast": PACGAN | FAST | {"objective": "hinge", "spectral": "true"},
     "consensus": PACGAN | {"turns": "simultaneous", "rule": "consensus", "consensus": "10"},
     "unrolled": PACGAN | {"objective": "minimax", "unrolled": "5"},
     "packed 2": PACGAN | {"objective": "non-saturating", "pack": "2", "batch": "200"},
@@ -67,6 +73,7 @@ METHODS = {
 }
 SEEDS = {"recommended": 10, "longer": 10, "batch norm": 1}
 LENGTHS = {"recommended": FEWER, "batch norm": FEWER, "unrolled": FEWER, "wgan-gp, k 5": FEWER}
+LENGTHS |= {name: FEWER for name in METHODS if name.endswith("fast")}
 WORLDS = {"ring": RING, "grid": GRID}
 
 
