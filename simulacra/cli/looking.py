@@ -50,7 +50,10 @@ def show(
         print(json.dumps(found.entry() | {"about": found.about, "options": options}, indent=1))
         return
     print(f"{found.name}  ({found.family}; rows {', '.join(found.rows)})\n{found.paper}\n\n    {found.about.strip()}\n")
-    print_table(["option", "default", ""], [[f"--{o['name']}", json.dumps(o["default"]), o["about"]] for o in options])
+    print_table(
+        ["option", "default", ""],
+        [[f"--{o['name'].replace('_', '-')}", json.dumps(o["default"]), o["about"]] for o in options],
+    )
     print("The options of every run are under: simulacra train --help")
 
 
