@@ -137,14 +137,13 @@ def measures(as_json: Json = False) -> None:
         return
     rows = [
         [
-            entry["measure"],
-            ", ".join(f"{score} ({way})" if way != "neither" else score for score, way in entry["scores"].items()),
-            ", ".join(f"--{entry['measure']}.{option} {value}" for option, value in entry["options"].items()),
+            "\n".join([entry["measure"], *(f"--{entry['measure']}.{o} {v}" for o, v in entry["options"].items())]),
+            "\n".join(f"{score} ({way})" if way != "neither" else score for score, way in entry["scores"].items()),
             entry["about"],
         ]
         for entry in entries
     ]
-    print_table(["measure", "scores (better)", "options", ""], rows)
+    print_table(["measure and options", "scores (better)", ""], rows)
 
 
 def _first_sentence(text: str) -> str:
