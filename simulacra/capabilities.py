@@ -3,7 +3,6 @@
 from collections.abc import Callable, Sequence
 from typing import TYPE_CHECKING, Literal, NamedTuple, Protocol, runtime_checkable
 
-import torch
 from torch import Tensor
 
 if TYPE_CHECKING:
@@ -112,10 +111,7 @@ class HasLocalBounds(Protocol):
 
 @runtime_checkable
 class HasLikelihood(Protocol):
-    """Knows p(x|z), the prior of z being N(0, I) in so many dimensions, its `noise`."""
-
-    noise: int
-    device: torch.device
+    """Knows p(x|z), z being what `prior` draws, from N(0, I)."""
 
     def likelihood_of(self, x: Tensor, *, seed: int = 0, start: int = 0) -> Callable[[Tensor], Tensor]:
         """For data rows start … start+N−1, the function from latents `[N, C, J]` to log p(x|z) `[N, C]` in nats,

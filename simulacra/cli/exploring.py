@@ -38,7 +38,7 @@ STILLS, FILMED = 9, 30  # frames of a sheet and of a film, where no number is gi
 
 def add_to(app: typer.Typer) -> None:
     """Add these commands."""
-    for command in (interpolate, arithmetic, walk, directions, invert):
+    for command in (interpolate, arithmetic, walk, directions, manifold, invert):
         explore_app.command()(command)
     app.add_typer(explore_app, name="explore")
 
@@ -253,6 +253,27 @@ def directions(
         print(json.dumps(facts))
     else:
         print(f"{n} directions in {out}: {found.share:.0%} of the mean squared change per step")
+
+
+def manifold(
+    run: Run,
+    out: Annotated[str, typer.Option(help="X.png")] = "manifold.png",
+    side: Annotated[int, typer.Option(min=2, max=200, help="pictures in a row, and rows")] = 20,
+    axes: Annotated[str, typer.Option(help="the two latents that vary, as 0,1; others are at their median")] = "0,1",
+    device: Device = "auto",
+) -> None:
+    """The plane of two latents, equal areas being equally likely: all that a model of two latents has learned."""
+    from simulacra.explore import film
+    from simulacra.explore.manifold import manifold as plane
+
+    opened = _open(run, out, device, "prior", still=True)
+    try:
+        first, second = map(int, axes.split(","))
+    except ValueError:
+        raise UserError(f"--axes are two numbers, like 0,1, not {axes!r}") from None
+    points = plane(opened.model, side, (first, second))
+    film.write(_decoded(opened.model, points), out, opened.subject.spec)
+    print(f"{side} x {side} pictures over latents {first} and {second} in {out}")
 
 
 def invert(

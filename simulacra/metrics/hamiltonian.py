@@ -4,7 +4,7 @@
 from collections.abc import Callable, Sequence
 from itertools import pairwise
 from math import log
-from typing import ClassVar, NamedTuple
+from typing import Any, ClassVar, NamedTuple
 
 import torch
 from pydantic import Field
@@ -190,11 +190,11 @@ class HamiltonianAIS(ModelMeasure):
         own = {name: getattr(self.config, name) for name in ("temperatures", "chains", "leapfrogs")}
         return {"hais": mean_score(records[:, 0], **own, **facts, rows={"real": len(records)})}
 
-    def of_rows(self, model: HasLikelihood, x: Tensor, seed: int, start: int) -> Tensor:
+    def of_rows(self, model: Any, x: Tensor, seed: int, start: int) -> Tensor:
         """log p(x), effective chains and accepted share of data rows start … start+N−1: float64 `[N, 3]`. Raises
         UserError where a weight is not finite."""
         config, likelihood = self.config, model.likelihood_of(x, seed=seed, start=start)
-        sizes, device = (len(x), config.chains, model.noise), model.device
+        sizes, device = (len(x), config.chains, model.prior(1).shape[1]), model.device
         few, many = sigmoidal(config.temperatures // PILOT), sigmoidal(config.temperatures)
         pilot = Pilot(torch.full((len(x), 1), config.rate, device=device))
         noise = Noise.of(*sizes, len(few) - 1, seed, start, 2).to(device)

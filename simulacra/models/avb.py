@@ -5,7 +5,6 @@ With adaptive contrast (§4) it is told apart not from the prior but from a Gaus
 which it is much closer to; what is left of the divergence is then known.
 """
 
-from collections.abc import Callable
 from math import prod
 from typing import Literal, NamedTuple
 
@@ -19,8 +18,8 @@ from simulacra.buffers import evaluating
 from simulacra.capabilities import LogProb
 from simulacra.data.spec import Spec
 from simulacra.game import At, Rows, Terms
-from simulacra.models.base import decoding, in_batches
-from simulacra.models.coders import CoderConfig, Likelihood, coders, likelihood_given
+from simulacra.models.base import in_batches
+from simulacra.models.coders import CoderConfig, Likelihood, coders
 from simulacra.models.latent import Latent
 from simulacra.networks.implicit import Implicit, NoiseBasis
 from simulacra.networks.mlp import MLP
@@ -84,6 +83,10 @@ class AVB(Latent):
         self.coder = Coder(Implicit(trunk, basis, probe, latent), decoder, likelihood)
         self.ratio = MLP((prod(spec.shape) + latent,), (1,), config.ratio_width, config.ratio_depth, nn.ELU)
 
+    def output(self, z: Tensor) -> Tensor:
+        """What the decoder says of latents `[N, J]`."""
+        return self.coder.decoder(z)
+
     # The game
 
     def descend(self, batch: Rows, at: At) -> Terms:
@@ -93,7 +96,7 @@ class AVB(Latent):
         x = self._observed(batch, at)
         z, contrast = self._drawn(x, at)
         return {
-            "reconstruction": self.likelihood.loss(self.coder.decoder(z), x),
+            "reconstruction": self.likelihood.loss(self.output(z), x),
             "ratio": self._told(x, contrast.standardised(z)),
             "contrast": contrast.log_ratio(z),
         }
@@ -142,12 +145,7 @@ class AVB(Latent):
     def _estimate(self, x: Tensor, epsilon: Tensor) -> Tensor:
         z, contrast = self.drawn(x, epsilon)
         told = self._told(x, contrast.standardised(z)) + contrast.log_ratio(z)
-        return -self.likelihood.loss(self.coder.decoder(z), x) - told
-
-    def likelihood_of(self, x: Tensor, *, seed: int = 0, start: int = 0) -> Callable[[Tensor], Tensor]:
-        """For data rows start … start+N−1, the function from latents `[N, C, J]` to log p(x|z) `[N, C]` in nats, of the
-        same bits as `log_prob`'s."""
-        return likelihood_given(self, self.coder.decoder, self.likelihood, self._observed_once(x, seed, start))
+        return -self.likelihood.loss(self.output(z), x) - told
 
     def encode(self, x: Tensor) -> Tensor:
         """The posterior's means `[N, J]` for data `[N, ...]` in [−1, 1]."""
@@ -157,12 +155,3 @@ class AVB(Latent):
     def _mean(self, x: Tensor) -> Tensor:
         encoder = self.coder.encoder
         return encoder.moments(*encoder(self.likelihood.unit(x)))[0]
-
-    def decode(self, z: Tensor) -> Tensor:
-        """The means of p(x|z) for latents `[N, J]`; differentiable in them."""
-        with decoding(self, z):
-            return in_batches(lambda rows: self.likelihood.mean(self.coder.decoder(rows)), z.to(self.device))
-
-    def reconstruct(self, x: Tensor) -> Tensor:
-        """Decoded means of the posterior's means of data `[N, ...]` in [−1, 1]."""
-        return self.decode(self.encode(x))

@@ -11,7 +11,6 @@ from torch import Tensor, nn
 from simulacra.config import Config
 from simulacra.costs import reconstruction
 from simulacra.data.spec import Spec
-from simulacra.models.base import Model, decoding
 from simulacra.models.bits import binarised
 from simulacra.networks.dcgan import Downsampler, Upsampler
 from simulacra.networks.mlp import MLP
@@ -79,15 +78,3 @@ class Likelihood(nn.Module):
         if self.bits:
             return (uniform() < output.sigmoid()).to(output.dtype)
         return output + self.sigma * normal()
-
-
-def likelihood_given(model: Model, decoder: nn.Module, likelihood: Likelihood, x: Tensor) -> Callable[[Tensor], Tensor]:
-    """The function from latents `[N, C, J]` to log p(x|z) `[N, C]` of observed x `[N, ...]`, differentiable in them;
-    nothing of `model` moves meanwhile."""
-
-    def of(z: Tensor) -> Tensor:
-        with decoding(model, z):
-            again = x.repeat_interleave(z.shape[1], 0)
-            return -likelihood.loss(decoder(z.flatten(0, 1)), again).view(z.shape[:2])
-
-    return of

@@ -14,7 +14,7 @@ from simulacra.config import Config, Sizes
 from simulacra.costs.divergences import free_bits
 from simulacra.data.spec import Spec
 from simulacra.game import At, Rows, Terms
-from simulacra.models.base import decoding, in_batches
+from simulacra.models.base import in_batches
 from simulacra.models.coders import Likelihood
 from simulacra.models.posterior import Posterior
 from simulacra.models.variational import Variational
@@ -57,6 +57,10 @@ class HVAE(Variational[Posterior]):
         self.priors = nn.ModuleList(MLP((b,), (2 * a,), width, depth) for a, b in zip(sizes, sizes[1:]))
         self.decoder = MLP((sizes[0],), spec.shape, width, depth)
         self.noise = sum(sizes)
+
+    def output(self, z: Tensor) -> Tensor:
+        """What the decoder says of the h_1 that codes `[N, ΣJ_l]` make."""
+        return self.decoder(self._downward(z))
 
     # The objective
 
@@ -127,24 +131,12 @@ class HVAE(Variational[Posterior]):
             codes.insert(0, (below.h - p.mean) * (-0.5 * p.log_variance).exp())
         return torch.cat(codes, 1)
 
-    def decode(self, z: Tensor) -> Tensor:
-        """The means of p(x|h_1) for codes `[N, ΣJ_l]`; differentiable in them."""
-        with decoding(self, z):
-            return in_batches(self._mean, z.to(self.device))
-
-    def _mean(self, codes: Tensor) -> Tensor:
-        return self.likelihood.mean(self.decoder(self._downward(codes)))
-
     def _downward(self, epsilon: Tensor) -> Tensor:
         """h_1 of the noise of all layers."""
         *rest, h = epsilon.split(self.config.latents, 1)
         for prior, noise in reversed(list(zip(self.priors, rest))):
             h = _gaussian(prior, h).at(noise)
         return h
-
-    def reconstruct(self, x: Tensor) -> Tensor:
-        """Decoded codes of data `[N, ...]` in [−1, 1]: the mean of p(x|h_1) at that of q(h_1|x)."""
-        return self.decode(self.encode(x))
 
 
 def _gaussian(network: nn.Module, x: Tensor) -> Posterior:

@@ -9,7 +9,7 @@ from torch import Tensor
 from simulacra import randomness
 from simulacra.config import Config
 from simulacra.data.spec import Spec
-from simulacra.models.base import Model
+from simulacra.models.base import Model, decoding, in_batches
 from simulacra.models.coders import Likelihood
 
 
@@ -23,8 +23,21 @@ class Latent(Model, ABC):
         self.likelihood = likelihood
 
     @abstractmethod
+    def output(self, z: Tensor) -> Tensor:
+        """What the decoder says of latents `[N, noise]` of the prior: `[N, ...]`, the likelihood's parameters."""
+
+    @abstractmethod
+    def encode(self, x: Tensor) -> Tensor:
+        """Latents `[N, noise]` of data `[N, ...]` in [−1, 1], or of vectors."""
+
     def decode(self, z: Tensor) -> Tensor:
         """The means of p(x|z) for latents `[N, noise]` of the prior; differentiable in them."""
+        with decoding(self, z):
+            return in_batches(lambda rows: self.likelihood.mean(self.output(rows)), z.to(self.device))
+
+    def reconstruct(self, x: Tensor) -> Tensor:
+        """Data `[N, ...]` in [−1, 1], encoded and decoded."""
+        return self.decode(self.encode(x))
 
     def sample(self, n: int, *, seed: int = 0, start: int = 0) -> Tensor:
         """Means of p(x|z) at z from the prior, as images `[n, C, H, W]` in [−1, 1] or vectors; with a Gaussian
@@ -40,6 +53,18 @@ class Latent(Model, ABC):
         zero."""
         z = randomness.sample_normal(n, self.noise, seed=seed, start=start, truncation=threshold)
         return self.decode(z)
+
+    def likelihood_of(self, x: Tensor, *, seed: int = 0, start: int = 0) -> Callable[[Tensor], Tensor]:
+        """For data rows start … start+N−1, the function from latents `[N, C, noise]` of the prior to log p(x|z) `[N, C]`,
+        differentiable in them, in nats, of the same bits as `log_prob`'s. Nothing of the model moves meanwhile."""
+        observed = self._observed_once(x, seed, start)
+
+        def of(z: Tensor) -> Tensor:
+            with decoding(self, z):
+                again = observed.repeat_interleave(z.shape[1], 0)
+                return -self.likelihood.loss(self.output(z.flatten(0, 1)), again).view(z.shape[:2])
+
+        return of
 
     def observed(self, x: Tensor, uniform: Callable[[], Tensor]) -> Tensor:
         """What the likelihood is of: x itself, or bits that are one with the pixel's brightness as probability."""

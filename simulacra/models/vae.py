@@ -1,7 +1,7 @@
 """Variational autoencoder (Kingma & Welling 2014, "Auto-Encoding Variational Bayes"; equations are its)."""
 
 from abc import ABC, abstractmethod
-from collections.abc import Callable, Sequence
+from collections.abc import Sequence
 from math import cos, pi
 
 import torch
@@ -14,8 +14,8 @@ from simulacra.config import Config
 from simulacra.costs.divergences import free_bits
 from simulacra.data.spec import Spec
 from simulacra.game import At, Rows, Terms
-from simulacra.models.base import decoding, in_batches
-from simulacra.models.coders import CoderConfig, Likelihood, coders, likelihood_given
+from simulacra.models.base import in_batches
+from simulacra.models.coders import CoderConfig, Likelihood, coders
 from simulacra.models.posterior import AnyPosterior, Covariance, Posterior, numbers_of, posterior_from
 from simulacra.models.variational import Variational
 from simulacra.precision import widen
@@ -45,6 +45,10 @@ class OneLayer(Variational[AnyPosterior], ABC):
     @abstractmethod
     def numbers(self, x: Tensor) -> Tensor:
         """What q(z|x) of observed data `[N, ...]` is made of by `posterior_from`: `[N, K]`."""
+
+    def output(self, z: Tensor) -> Tensor:
+        """What the decoder says of codes `[N, J]`."""
+        return self.decoder(z)
 
     # The objective
 
@@ -123,11 +127,6 @@ class OneLayer(Variational[AnyPosterior], ABC):
         amortised, refined = torch.cat(found, 1)
         return amortised, refined
 
-    def likelihood_of(self, x: Tensor, *, seed: int = 0, start: int = 0) -> Callable[[Tensor], Tensor]:
-        """For data rows start … start+N−1, the function from latents `[N, C, J]` to log p(x|z) `[N, C]` in nats, of the
-        same bits as `log_prob`'s."""
-        return likelihood_given(self, self.decoder, self.likelihood, self._observed_once(x, seed, start))
-
     def _mean_bound(self, posterior: AnyPosterior, x: Tensor, noise: Sequence[Tensor]) -> Tensor:
         return torch.stack([self.elbo_by(posterior, x, epsilon).double() for epsilon in noise]).mean(0)
 
@@ -135,15 +134,6 @@ class OneLayer(Variational[AnyPosterior], ABC):
         """The posterior's means `[N, J]` for data `[N, ...]` in [−1, 1]."""
         with evaluating(self):
             return in_batches(lambda rows: self.posterior(self.likelihood.unit(rows)).mean, x.to(self.device))
-
-    def decode(self, z: Tensor) -> Tensor:
-        """The means of p(x|z) for codes `[N, J]`; differentiable in them."""
-        with decoding(self, z):
-            return in_batches(lambda codes: self.likelihood.mean(self.decoder(codes)), z.to(self.device))
-
-    def reconstruct(self, x: Tensor) -> Tensor:
-        """Decoded means of data `[N, ...]` in [−1, 1]."""
-        return self.decode(self.encode(x))
 
 
 class VAE(OneLayer):

@@ -55,6 +55,14 @@ def test_every_command_leaves_its_picture(command: Cli, runs: Path, tmp_path: Pa
         assert Image.open(tmp_path / f"{name}.png").width > 8
 
 
+def test_a_plane_of_latents_is_square(command: Cli, runs: Path, tmp_path: Path) -> None:
+    for kind in ("dcgan", "vae"):
+        words = ("--side", 3, "--axes", "1,0", "--out", tmp_path / f"{kind}.png")
+        assert command("explore", "manifold", runs / kind, *words)[::2] == (0, "")
+        width, height = Image.open(tmp_path / f"{kind}.png").size
+        assert width == height > 24
+
+
 def test_films(command: Cli, runs: Path, tmp_path: Path) -> None:
     command("explore", "walk", runs / "dcgan", "-n", 2, "--stops", 3, "--frames", 4, "--out", tmp_path / "walk.gif")
     command("explore", "interpolate", runs / "dcgan", "-n", 2, "--frames", 5, "--out", tmp_path / "ways.gif")
@@ -145,6 +153,7 @@ def test_a_uniform_prior_is_walked_straight_and_says_so(command: Cli, runs: Path
         (("walk", "{}/dcgan", "--stops", "1"), "--stops"),
         (("walk", "/nowhere"), "/nowhere"),
         (("directions", "{}/dcgan", "-n", "4"), "1 to 3 directions"),
+        (("manifold", "{}/dcgan", "--axes", "1"), "--axes are two numbers, like 0,1"),
         (("invert", "{}/dcgan", "gone.png"), "gone.png"),
         (("invert", "{}/dcgan", "--split", "tset"), "tset"),
         (("invert", "{}/dcgan/model", "--rate", "0"), "--rate"),

@@ -9,6 +9,7 @@ from simulacra.errors import UserError
 from simulacra.metrics.hamiltonian import Fixed, HamiltonianAIS, HamiltonianConfig, Noise, anneal, sigmoidal
 from simulacra.metrics.of_model import Setting
 from tests.test_models import X, evidence, linear
+from tests.test_variational import layered_evidence, two_layers
 
 MODEL = linear(torch.eye(2), torch.zeros(2), torch.zeros(2))
 
@@ -22,6 +23,11 @@ def test_it_is_log_p_of_x_for_a_linear_gaussian_decoder() -> None:
     assert torch.allclose(found[:, 0].float(), evidence(X), atol=0.05)
     assert (found[:, 1] > 30).all()  # chains agree
     assert ((found[:, 2] > 0.5) & (found[:, 2] < 0.85)).all()  # the pilot's steps suit
+
+
+def test_layers_of_latents_are_annealed_together() -> None:
+    found = HamiltonianAIS(HamiltonianConfig(temperatures=500, chains=40, leapfrogs=5)).of_rows(two_layers(), X, 3, 0)
+    assert torch.allclose(found[:, 0].float(), layered_evidence(X), atol=0.1)
 
 
 def test_few_temperatures_fall_short_and_many_do_not() -> None:
@@ -65,7 +71,7 @@ def test_the_score_is_the_mean_of_rows() -> None:
 
 def test_weights_that_are_not_finite_are_refused() -> None:
     class Broken:
-        noise, device = 2, torch.device("cpu")
+        device, prior = torch.device("cpu"), MODEL.prior
 
         def likelihood_of(self, x: torch.Tensor, **_: int):
             return lambda z: z.sum(2) * math.inf
