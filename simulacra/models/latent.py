@@ -55,7 +55,7 @@ class Latent(Model, ABC):
         return self.decode(z)
 
     def likelihood_of(self, x: Tensor, *, seed: int = 0, start: int = 0) -> Callable[[Tensor], Tensor]:
-        """For data rows start … start+N−1, the function from latents `[N, C, noise]` of the prior to log p(x|z) `[N, C]`,
+        """For data rows start … start+N−1, the function from latents `[N, C, noise]` to log p(x|z) `[N, C]`,
         differentiable in them, in nats, of the same bits as `log_prob`'s. Nothing of the model moves meanwhile."""
         observed = self._observed_once(x, seed, start)
 
