@@ -10,7 +10,7 @@ way, the average of the generator's weights at the last one, and Adam at 10⁻�
 where a row says more.
 
 "Packed m" is the vanilla game with m points to each judgement, 100 packs a step as in PacGAN's code: m times as many
-points. "k 5" has the five critic steps and the β of WGAN-GP's paper, and "unrolled" looks five steps of rate 0.1 ahead
+points. "k 5" has the five critic steps and the β of WGAN-GP's paper, and "unrolled" looks five steps of rate 0.01 ahead
 in the minimax game, as its paper does; both over 10 000 steps, as each costs five times the vanilla game or more.
 "Fast" ones have the steps, the rates, their fall and the β of the recommended way. That has no batch norm in the
 generator; "batch norm" is the same with it, "longer" the same over 25 000 steps.
@@ -66,7 +66,7 @@ METHODS = {
     "wgan-gp, fast": PACGAN | FAST | {"objective": "wasserstein", "gradient_penalty": "10"},
     "sn-hinge, fast": PACGAN | FAST | {"objective": "hinge", "spectral": "true"},
     "consensus": PACGAN | {"turns": "simultaneous", "rule": "consensus", "consensus": "10"},
-    "unrolled": PACGAN | {"objective": "minimax", "unrolled": "5"},
+    "unrolled": PACGAN | {"objective": "minimax", "unrolled": "5", "unrolled_rate": "0.01"},
     "packed 2": PACGAN | {"objective": "non-saturating", "pack": "2", "batch": "200"},
     "packed 3": PACGAN | {"objective": "non-saturating", "pack": "3", "batch": "300"},
     "packed 4": PACGAN | {"objective": "non-saturating", "pack": "4", "batch": "400"},
