@@ -19,7 +19,7 @@ from statistics import mean
 from typing import Any
 
 import simulacra
-from benchmarks.tables import Row, Table, arguments, chosen, curve, markdown, plan, write
+from benchmarks.tables import Row, Table, arguments, chosen, curve, failure, markdown, plan, write
 from simulacra.costs.adversarial import OBJECTIVES
 
 STEPS = 1_500
@@ -106,7 +106,7 @@ def lines(table: Table, rows: list[Row]) -> list[list[object]]:
 def _told(seeds: list[dict[str, Any]]) -> list[str]:
     whole = [seed for seed in seeds if "fid" in seed]
     if not whole:
-        return [seeds[0]["failed"], *["-"] * 4]
+        return [failure(seeds[0]), *["-"] * 4]
     return [*_scores(whole), _curve(whole[0]["curve"])]
 
 

@@ -20,7 +20,7 @@ import matplotlib
 import torch
 
 import simulacra
-from benchmarks.tables import ROOT, Row, Table, conduct, curve, markdown
+from benchmarks.tables import ROOT, Row, Table, conduct, curve, failure, markdown
 
 matplotlib.use("Agg")
 import matplotlib.pyplot as plt
@@ -87,7 +87,7 @@ def lines(done: dict[str, dict[str, Any]]) -> list[list[object]]:
     found = []
     for architecture in ARCHITECTURES:
         cells = [done.get(key(architecture, objective), {}) for objective in OBJECTIVES]
-        found.append([architecture, *(f"{c['fid']:.1f}" if "fid" in c else c.get("failed", "-") for c in cells)])
+        found.append([architecture, *(f"{c['fid']:.1f}" if "fid" in c else failure(c) for c in cells)])
     return found
 
 

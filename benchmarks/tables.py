@@ -9,6 +9,7 @@ import argparse
 import fcntl
 import json
 import os
+import re
 import statistics
 import subprocess
 import sys
@@ -119,6 +120,12 @@ def spent(run: Path) -> float:
             total, first, last = total + last - first, line["time"], line["time"]
         last = line.get("time") or last
     return total + last - first
+
+
+def failure(row: dict[str, Any]) -> str:
+    """How a row ended that has no scores: in short where it diverged."""
+    found = re.search(r"training (diverges)\b.*?(at step \d+)", row.get("failed", "-"))
+    return " ".join(found.groups()) if found else row.get("failed", "-")
 
 
 def _machine(run: Path) -> dict[str, Any]:

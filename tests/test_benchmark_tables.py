@@ -299,3 +299,10 @@ def test_tables_add_to_what_another_process_has_added(tmp_path, monkeypatch):
     one._keep("a", {"fid": 1})
     other._keep("b", {"fid": 2})
     assert one.done() == other.done() == {"a": {"fid": 1}, "b": {"fid": 2}}
+
+
+def test_a_failed_row_is_told_in_short():
+    said = "simulacra: training diverges: 'discriminator/gradient' of discriminator is not finite at step 82, after 3"
+    assert tables.failure({"failed": said}) == "diverges at step 82"
+    assert tables.failure({"failed": "something else"}) == "something else"
+    assert tables.failure({}) == "-"
