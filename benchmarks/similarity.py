@@ -6,8 +6,8 @@ Convolutional networks of base width 32 and 64 latents in both, equal numbers of
 MNIST, 4 000 on the 320 Olivetti faces to train on, at 32 × 32. FID is of 10 000 samples against the 60 000 training
 images, in the features of `mnist`. KID is of 320 samples against the 320 faces, in the features of a classifier of the
 40 people, `simulacra extractor train --data olivetti_faces --size 32`, in the folder of the runs. The error is the mean
-over test images of ‖x − x̂‖² with brightness in [0, 1], which *vae* descends and *vaegan* does not. Nothing was tuned on
-either.
+over test images of ‖x − x̂‖² with brightness in [0, 1]; *vae* pays for each pixel, by cross-entropy, *vaegan* for none.
+Nothing was tuned on either.
 """
 
 import subprocess

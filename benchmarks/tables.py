@@ -27,7 +27,7 @@ from torch.utils.flop_counter import flop_registry
 
 import simulacra
 from simulacra.data import Feed, open_data
-from simulacra.game import Clock
+from simulacra.game import Clock, Stage
 from simulacra.game import Table as Place
 from simulacra.precision import autocast, choose_precision
 from simulacra.recipes import find
@@ -171,7 +171,8 @@ class Cost:
 
 
 def cost(row: Row) -> Cost:
-    """Count a cycle of the row's steps on this machine, with as many threads as torch has here."""
+    """Count a cycle of the steps of each of the row's stages on this machine, with as many threads as torch has here:
+    the mean over stages, by their lengths."""
     kind = find(row.recipe)
     chosen = {name: row.run[name] for name in ("rows", "beside", "beside_rows", "labelled") if name in row.run}
     given = RunOptions.read({}, "run").with_overrides(chosen, "run")
@@ -179,20 +180,25 @@ def cost(row: Row) -> Cost:
     options = kind.options().with_overrides(row.options, row.recipe)
     plan = build(kind, source, options, 0, torch.device("cpu"))
     images = source.spec.kind == "image"
-    game, feed = plan.stages[0].game, Feed(source, seed=0, batch=plan.batch, channels_last=images, beside=beside)
-    with _Flops() as counted, _Calls() as calls:
-        seconds = _play(game, feed, CYCLE)
-    flops, number = counted.total / CYCLE, calls.number / CYCLE
-    seconds = _play(game, feed, CYCLE) / CYCLE
-    return Cost(flops, number, seconds)
+    found = []
+    for number, stage in enumerate(plan.stages):
+        shape = {"channels_last": images, "beside": beside, "full_passes": stage.full_passes}
+        feed = Feed(source, seed=0, stage=number, batch=plan.batch, **shape)
+        stage.game.reset(Place())
+        with _Flops() as counted, _Calls() as calls:
+            _play(stage, number, feed, CYCLE)
+        once = counted.total, calls.number, _play(stage, number, feed, CYCLE)
+        found.append([value * stage.steps / plan.steps / CYCLE for value in once])
+    return Cost(*map(sum, zip(*found)))
 
 
-def _play(game: Any, feed: Feed, steps: int) -> float:
-    device = torch.device("cpu")
+def _play(stage: Stage, number: int, feed: Feed, steps: int) -> float:
+    device, game = torch.device("cpu"), stage.game
     table = Place(precision=autocast(choose_precision("auto", device), device))
     began = time.perf_counter()
     for step in range(steps):
-        game.step(lambda k, at=step * game.batches_per_step: feed.at(at + k), Clock(step=step), table)
+        batches = lambda k, at=step * game.batches_per_step: stage.view(feed.at(at + k))  # noqa: E731
+        game.step(batches, Clock(stage=number, step=step), table)
     return time.perf_counter() - began
 
 

@@ -11,7 +11,7 @@ import torch
 from torch import Tensor
 
 from simulacra import __version__
-from simulacra.capabilities import HasClasses, HasLogProb, Samples, verbs
+from simulacra.capabilities import HasClasses, HasFillBound, HasLogProb, Samples, verbs
 from simulacra.data import Source
 from simulacra.errors import UserError
 from simulacra.features import cache as feature_cache
@@ -109,6 +109,8 @@ class Case:
             names += self._default_comparisons() if spec.kind == "image" else self._default_of_points()
         if isinstance(model, HasLogProb) and self.sides.view:
             names.append("log_prob")
+        if isinstance(model, HasFillBound) and self.sides.view:
+            names.append("filling")
         if not names:
             raise UserError(f"{self.subject.title} can only {', '.join(verbs(model))}: name measures with --metrics")
         return names

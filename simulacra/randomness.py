@@ -70,7 +70,7 @@ def sample_normal(
 ) -> Tensor:
     """Standard normal noise for samples start … start+n−1, float32 `[n, *shape]`, on the CPU; conditioned on being
     within ±`truncation`, by the inverse of its distribution function. Raises UserError where that is not positive."""
-    bound = torch.tensor(positive(truncation), dtype=torch.float64)
+    bound = torch.tensor(positive(truncation), dtype=torch.float64, device="cpu")
     below, above = torch.special.ndtr(-bound), torch.special.ndtr(bound)
     uniform = below + (above - below) * torch.from_numpy(_counted(n, shape, seed, start, draw))
     return torch.special.ndtri(uniform).clamp(-bound, bound).float().reshape(n, *shape)

@@ -38,7 +38,7 @@ def test_show_tells_every_option(command: Cli) -> None:
     code, out, _ = command("show", "dcgan")
     assert code == 0
     assert "--generator.betas" in out
-    assert "--discriminator.weight_decay" in out
+    assert "--discriminator.weight-decay" in out
     options = json.loads(command("show", "dcgan", "--json")[1])["options"]
     assert all(option["about"] for option in options), [o["name"] for o in options if not o["about"]]
 

@@ -381,3 +381,13 @@ def test_clipping_bounds_the_discriminator_alone(tmp_path):
     model, others = stored(tmp_path / "run")
     assert max(tensor.abs().max().item() for tensor in others.values()) <= 0.01
     assert max(tensor.abs().max().item() for tensor in model.values()) > 0.01
+
+
+@each
+def test_every_recipe_is_built_where_it_is_told_to_be(name, sources):
+    """As on an accelerator: under torch's meta device nothing is left on the CPU but what is moved there on purpose."""
+    source = sources(data_of(name)[0])
+    with torch.device("meta"):
+        plan = built(name, source)
+    kept = {n: t.device.type for n, t in [*plan.model.named_parameters(), *plan.model.named_buffers()]}
+    assert {*kept.values()} <= {"meta"}, {n for n, kind in kept.items() if kind != "meta"}

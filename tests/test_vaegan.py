@@ -70,9 +70,52 @@ def test_each_player_descends_its_own_cost_of_the_one_forward_pass():
         assert all(torch.allclose(a, b, atol=1e-6) for a, b in zip(found[name], slopes))
 
 
-def test_paired_objectives_are_refused():
+def slopes(game, name, cost):
+    """The gradient that one player gets from its cost."""
+    parts = {"encoder": game.model.encoder, "decoder": game.model.generator, "discriminator": game.discriminator}
+    batch, at = told(rows(X))
+    total = torch.stack([term.mean() for term in cost(game.forward(batch, at), at).values()]).sum()
+    return torch.cat([slope.flatten() for slope in torch.autograd.grad(total, [*parts[name].parameters()])])
+
+
+def test_only_the_decoder_weighs_likeness_beside_realism():
+    games = [linear(similarity=gamma) for gamma in (0.0, 1.0, 3.0)]
+    for name, verb in (("encoder", "encode"), ("discriminator", "discriminate")):
+        first, second, third = (slopes(game, name, getattr(game, verb)) for game in games)
+        assert torch.equal(first, second)
+        assert torch.equal(first, third)
+    first, second, third = (slopes(game, "decoder", game.decode) for game in games)
+    assert torch.allclose(third - first, 3 * (second - first), atol=1e-5)
+    assert (second - first).norm() > 0.1
+
+
+def test_the_encoder_s_gradient_by_hand():
+    """dL/dz = Wᵀ(Wz + b − x) for likeness and μ for the divergence, of the biases of μ, which is x here."""
+    game = linear()
+    batch, at = told(rows(X))
+    z = X + (0.5 * LOG_VARIANCE).exp() * told(rows(X))[1].normal(2)
+    total = torch.stack([term.mean() for term in game.encode(game.forward(batch, at), at).values()]).sum()
+    (found,) = torch.autograd.grad(total, game.model.encoder.bias)
+    assert torch.allclose(found[:2], ((z @ W.T + B - X) @ W + X).mean(0), atol=1e-5)
+
+
+def test_what_comes_back_as_it_was_is_alike():
+    game = linear()
+    game.model.generator = affine(torch.eye(2), torch.zeros(2))
+    game.model.encoder = affine(torch.cat([torch.eye(2), torch.zeros(2, 2)]), torch.tensor([0.0, 0.0, -60.0, -60.0]))
+    assert game.forward(*told(rows(X))).dissimilarity.max() < 1e-9
+
+
+def test_codes_are_means_and_reconstructions_decoded_codes():
+    model = linear().model
+    assert torch.allclose(model.encode(X), X)
+    assert torch.allclose(model.reconstruct(X), X @ W.T + B, atol=1e-6)
+
+
+def test_objectives_that_want_a_critic_held_or_pairs_are_refused():
     kind = find("vaegan")
-    with pytest.raises(UserError, match="pairs real with generated"):
-        kind.build(PLANE, 100, kind.options().with_overrides({"objective": "relativistic"}, "vaegan"))
+    for name in ("relativistic", "wasserstein", "f-kl"):
+        with pytest.raises(UserError, match="objective"):
+            kind.options().with_overrides({"objective": name}, "vaegan")
     with pytest.raises(UserError, match="--network dcgan is for images"):
         kind.build(PLANE, 100, kind.options().with_overrides({"network": "dcgan"}, "vaegan"))

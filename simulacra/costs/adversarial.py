@@ -42,7 +42,10 @@ class Objective:
     zero_sum: bool = False
 
     def value(self, real: Tensor, fake: Tensor) -> Terms:
-        """The terms of V, which the generator descends and the discriminator ascends, where the game is `zero_sum`."""
+        """The terms of V, which the generator descends and the discriminator ascends. Raises ValueError where the game
+        is not `zero_sum`."""
+        if not self.zero_sum:
+            raise ValueError(f"{self.name} has two costs that are not of one value")
         return {name: -term for name, term in self.discriminator(real, fake).items()}
 
 

@@ -1,6 +1,7 @@
 """Small sets of faces, from MATLAB files that cannot be downloaded here: pictures of people, for study alone."""
 
 import os
+import zlib
 from pathlib import Path
 
 import numpy as np
@@ -42,12 +43,12 @@ def _read(name: str, file: str, variable: str, pixels: int) -> NDArray[np.uint8]
     from scipy.io.matlab import MatReadError
 
     path = Path(os.environ.get("SIMULACRA_DATA", ""), name, file)
-    if not os.environ.get("SIMULACRA_DATA") or not path.parent.is_dir():
+    if not os.environ.get("SIMULACRA_DATA") or not path.is_file():
         raise UserError(f"{name!r} is not downloaded: set SIMULACRA_DATA to a folder that holds {name}/{file}")
     try:
         found = loadmat(path, variable_names=[variable])[variable]
         if found.dtype != np.uint8 or found.ndim != 2 or len(found) != pixels or found.shape[1] <= HELD_OUT:
             raise ValueError(f"{found.dtype} of shape {found.shape}")
         return found
-    except (OSError, KeyError, ValueError, TypeError, NotImplementedError, MatReadError) as error:
+    except (OSError, KeyError, ValueError, TypeError, NotImplementedError, MatReadError, zlib.error) as error:
         raise UserError(f"{str(path)!r} is torn ({' '.join(str(error).split())[:120]}): copy it again") from error

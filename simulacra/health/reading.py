@@ -94,11 +94,20 @@ def of_one_player(history: History, bounds: Thresholds = DEFAULT) -> Iterator[st
         start, now = history.beginning(name, 1), history.typical(name, bounds.window, 1)
         if start is not None and now is not None:
             yield f"{name} began at {start:.4g} and is {now:.4g} lately"
-    if any(name.endswith("/kl") for name in names):
-        yield (
-            "the sum of reconstruction and kl is the negative ELBO in nats, a bound: it falls and flattens, and a kl "
-            "near 0 means that the latent is not used"
-        )
+    terms = {name.rpartition("/")[2] for name in names}
+    whole = next((terms_of for terms_of in BOUNDS if {*terms_of} <= terms), None)
+    if whole:
+        yield f"the sum of {' and '.join(whole)} is the negative ELBO in nats{BOUNDS[whole]}: it falls and flattens"
+    if whole and "kl" in whole:
+        yield "a kl near 0 means that the latent is not used"
+
+
+BOUNDS = {
+    ("reconstruction", "kl"): ", a bound",
+    ("missing", "kl"): ", a bound on what is missing",
+    ("reconstruction", "ratio", "contrast"): " as the ratio network estimates it, no bound",
+}
+"""Terms of a move that add up to a negative ELBO, and what kind of one it is."""
 
 
 def _is_term(name: str) -> bool:

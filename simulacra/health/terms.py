@@ -11,7 +11,7 @@ from simulacra.health.thresholds import Thresholds
 
 GRADIENT = "generator/gradient"
 COST = ("discriminate/real", "discriminate/fake", "discriminate/pair")
-"""The discriminator's own terms, without penalties."""
+"""The discriminator's own terms, without penalties. Games with other players (`vaegan`, `avb`) are not watched here."""
 REAL, FAKE = "discriminate/D(x)", "discriminate/D(G(z))"
 
 KNOWS_NOTHING: dict[str, float] = {

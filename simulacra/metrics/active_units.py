@@ -50,6 +50,6 @@ class ActiveUnits(ModelMeasure):
 
 
 COLLAPSED = (
-    "no latent tells test rows apart: the posterior has collapsed onto the prior; try --free-bits, --beta below 1, or "
-    "a weaker decoder"
+    "no latent tells test rows apart: the posterior has collapsed onto the prior; try a weaker decoder, or, with vae, "
+    "--free-bits or --beta below 1"
 )

@@ -2,6 +2,8 @@
 (Wu, Burda, Salakhutdinov & Grosse 2017, "On the Quantitative Analysis of Decoder-Based Generative Models")."""
 
 from collections.abc import Callable, Sequence
+from dataclasses import dataclass, replace
+from functools import partial
 from itertools import pairwise
 from math import log
 from typing import Any, ClassVar, NamedTuple
@@ -16,7 +18,7 @@ from simulacra.errors import UserError
 from simulacra.metrics.likelihood import of_all_rows
 from simulacra.metrics.measure import Score, mean_score
 from simulacra.metrics.of_model import ModelMeasure, Setting
-from simulacra.randomness import sample_normal, sample_uniform
+from simulacra.randomness import key_of, sample_normal, sample_uniform
 
 LogLikelihood = Callable[[Tensor], Tensor]
 """log p(x|z) `[N, C]` of latents `[N, C, J]`: C chains for each of N rows x."""
@@ -25,31 +27,40 @@ WISHED = 0.65
 PILOT, GROWTH = 10, 1.2
 """The pilot run passes one in so many temperatures, and its steps grow or shrink by this factor at each."""
 ROWS_AT_A_TIME = 50
+SELDOM = 0.3
+STUCK = (
+    "fewer than a third of the Hamiltonian trajectories were taken, so chains hardly moved and the value is far below "
+    "log p(x): try a smaller --hais.rate, or more --hais.temperatures, over which the pilot run adapts it"
+)
 
 
-class Noise(NamedTuple):
-    """All that the chains of N rows draw: the first latents `[N, C, J]`, and at each of T temperatures momenta `[N, T,
-    C, J]` and uniform numbers `[N, T, C]`."""
+@dataclass(frozen=True, kw_only=True)
+class Noise:
+    """What the chains of data rows start … start+n−1 draw, temperature by temperature: a function of (seed, row,
+    temperature). `draw` tells runs apart."""
 
-    latents: Tensor
-    momenta: Tensor
-    uniform: Tensor
+    n: int
+    chains: int
+    latents: int
+    seed: int
+    start: int = 0
+    draw: int = 0
+    device: torch.device | str = "cpu"
 
-    @classmethod
-    def of(cls, n: int, chains: int, dimensions: int, temperatures: int, seed: int, start: int, draw: int) -> "Noise":
-        """Of the rows start … start+n−1: a function of (seed, row, draw)."""
-        normal = sample_normal(n, 1 + temperatures, chains, dimensions, seed=seed, start=start, draw=draw)
-        uniform = sample_uniform(n, temperatures, chains, seed=seed, start=start, draw=draw + 1)
-        return cls(normal[:, 0], normal[:, 1:], uniform)
+    def normal(self, t: int) -> Tensor:
+        """The momenta of the t-th trajectory, or the first latents (t = 0): `[n, C, J]`."""
+        key = key_of(self.seed, self.draw, t)
+        return sample_normal(self.n, self.chains, self.latents, seed=key, start=self.start).to(self.device)
 
-    def to(self, device: torch.device) -> "Noise":
-        """The same there."""
-        return Noise(*(part.to(device) for part in self))
+    def uniform(self, t: int) -> Tensor:
+        """What decides whether it is taken, `[n, C]`."""
+        key = key_of(self.seed, self.draw, t)
+        return sample_uniform(self.n, self.chains, seed=key, start=self.start, draw=1).to(self.device)
 
 
 def sigmoidal(steps: int, spread: float = 4.0) -> list[float]:
     """`steps` + 1 inverse temperatures from 0 to 1, dense near both ends: a sigmoid of equally spaced numbers within
-    ±`spread`, moved and stretched (Wu et al. 2017, §4.1)."""
+    ±`spread`, moved and stretched, as in the published evaluation of Wu et al. (2017)."""
     curve = torch.linspace(-spread, spread, steps + 1, dtype=torch.float64).sigmoid()
     return ((curve - curve[0]) / (curve[-1] - curve[0])).tolist()
 
@@ -102,12 +113,12 @@ def anneal(
 ) -> Annealed:
     """Chains from N(0, I) along f_β(z) = N(z; 0, I) p(x|z)^β, at T + 1 inverse temperatures `betas` from 0 to 1. With
     fixed `rates` the mean of a row's weights is an unbiased estimate of p(x)."""
-    z = noise.latents
+    z = noise.normal(0)
     state = State(z, *_with_gradient(likelihood, z))
     weights, shares = torch.zeros_like(state.value, dtype=torch.float64), torch.zeros_like(state.value[:, 0])
     for t, (before, beta) in enumerate(pairwise(betas)):
         weights += (beta - before) * state.value.double()
-        draws = noise.momenta[:, t], noise.uniform[:, t]
+        draws = noise.normal(t + 1), noise.uniform(t + 1)
         state, taken = _hamiltonian(likelihood, state, beta, *draws, rates.at(t), leapfrogs)
         rates.accepted(taken.mean(1))
         shares += taken.mean(1) / (len(betas) - 1)
@@ -188,22 +199,29 @@ class HamiltonianAIS(ModelMeasure):
         records = of_all_rows(self.name, setting, self.config.rows, record)
         facts = {"effective_chains": records[:, 1].mean().item(), "accepted": records[:, 2].mean().item()}
         own = {name: getattr(self.config, name) for name in ("temperatures", "chains", "leapfrogs")}
-        return {"hais": mean_score(records[:, 0], **own, **facts, rows={"real": len(records)})}
+        score = mean_score(records[:, 0], **own, **facts, rows={"real": len(records)})
+        return {"hais": replace(score, notes=() if facts["accepted"] > SELDOM else (STUCK,))}
 
     def of_rows(self, model: Any, x: Tensor, seed: int, start: int) -> Tensor:
         """log p(x), effective chains and accepted share of data rows start … start+N−1: float64 `[N, 3]`. Raises
         UserError where a weight is not finite."""
         config, likelihood = self.config, model.likelihood_of(x, seed=seed, start=start)
-        sizes, device = (len(x), config.chains, model.prior(1).shape[1]), model.device
         few, many = sigmoidal(config.temperatures // PILOT), sigmoidal(config.temperatures)
-        pilot = Pilot(torch.full((len(x), 1), config.rate, device=device))
-        noise = Noise.of(*sizes, len(few) - 1, seed, start, 2).to(device)
-        anneal(likelihood, few, noise, pilot, config.leapfrogs)
-        noise = Noise.of(*sizes, config.temperatures, seed, start, 4).to(device)
-        done = anneal(likelihood, many, noise, pilot.stretched(config.temperatures), config.leapfrogs)
+        drawn = partial(
+            Noise,
+            n=len(x),
+            chains=config.chains,
+            latents=model.prior(1).shape[1],
+            seed=seed,
+            start=start,
+            device=model.device,
+        )
+        pilot = Pilot(torch.full((len(x), 1), config.rate, device=model.device))
+        anneal(likelihood, few, drawn(draw=0), pilot, config.leapfrogs)
+        done = anneal(likelihood, many, drawn(draw=1), pilot.stretched(config.temperatures), config.leapfrogs)
         weights = done.log_weights.cpu()
         if not torch.isfinite(weights).all():
-            raise UserError("hais: a chain's weight is not finite: a smaller --hais.rate may help")
+            raise UserError("hais: the likelihood of a row at draws of the prior is not finite: are the parameters?")
         total = weights.logsumexp(1)
         effective = (2.0 * total - (2.0 * weights).logsumexp(1)).exp()
         return torch.stack([total - log(config.chains), effective, done.accepted.double().cpu()], 1)

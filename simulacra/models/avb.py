@@ -76,10 +76,10 @@ class AVB(Latent):
     def __init__(self, config: AVBConfig, spec: Spec) -> None:
         likelihood = Likelihood(config.likelihood, config.sigma)
         super().__init__(config, spec, likelihood)
-        self.noise, latent = config.latent, config.latent
+        self.latents, latent = config.latent, config.latent
         trunk, decoder = coders(config, spec, (config.basis + 1) * latent)
         basis = NoiseBasis(config.basis, config.basis_noise, latent, config.basis_width)
-        probe = randomness.sample_normal(DRAWS, config.basis, config.basis_noise, seed=MOMENTS)
+        probe = randomness.sample_normal(DRAWS, config.basis, config.basis_noise, seed=MOMENTS).to(basis.weights[0])
         self.coder = Coder(Implicit(trunk, basis, probe, latent), decoder, likelihood)
         self.ratio = MLP((prod(spec.shape) + latent,), (1,), config.ratio_width, config.ratio_depth, nn.ELU)
 
@@ -107,7 +107,7 @@ class AVB(Latent):
         x = self._observed(batch, at)
         with torch.no_grad():
             z, contrast = self._drawn(x, at)
-            posterior, other = contrast.standardised(z), at.normal(self.noise)
+            posterior, other = contrast.standardised(z), at.normal(self.latents)
         ours, theirs = self._told(x, posterior), self._told(x, other)
         at.watch("accuracy", 0.5 * ((ours > 0).float() + (theirs < 0).float()))
         return {"posterior": softplus(-ours), "contrast": softplus(theirs)}

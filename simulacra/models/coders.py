@@ -31,10 +31,17 @@ class CoderConfig(Config):
 def coders(config: CoderConfig, spec: Spec, outputs: int) -> tuple[nn.Module, nn.Module]:
     """An encoder of rows to `outputs` numbers, and a decoder of codes `[N, latent]` to rows."""
     if config.network == "mlp":
-        encoder = MLP(spec.shape, (outputs,), config.width, config.depth)
-        return encoder, MLP((config.latent,), spec.shape, config.width, config.depth)
-    encoder = Downsampler(spec.image_shape, outputs, config.width, batch_norm=False)
-    return encoder, Upsampler(config.latent, spec.image_shape, config.width, batch_norm=False, final=nn.Identity)
+        encoder: nn.Module = MLP(spec.shape, (outputs,), config.width, config.depth)
+    else:
+        encoder = Downsampler(spec.image_shape, outputs, config.width, batch_norm=False)
+    return encoder, decoder_of(config, spec)
+
+
+def decoder_of(config: CoderConfig, spec: Spec) -> nn.Module:
+    """A decoder of codes `[N, latent]` to rows."""
+    if config.network == "mlp":
+        return MLP((config.latent,), spec.shape, config.width, config.depth)
+    return Upsampler(config.latent, spec.image_shape, config.width, batch_norm=False, final=nn.Identity)
 
 
 class Likelihood(nn.Module):

@@ -52,7 +52,7 @@ class CVAE(Model):
     """p(z|x), p(y|x, z) and q(z|x, y), and a baseline that guesses y from x alone.
 
     The guess fills the gaps for the networks that see x. With a learned p(z|x), what y depends on in x goes through z,
-    as in the implementation whose numbers docs/results.md stands beside; with p(z) = N(0, I) the decoder is shown x.
+    as in Pyro's example of this model; with p(z) = N(0, I) the decoder is shown x.
     Grey pixels of a Bernoulli likelihood count by cross-entropy.
     """
 
@@ -84,7 +84,8 @@ class CVAE(Model):
         """The negative of eq. 4's bound on log p(y|x), in nats `[N]`: KL(q(z|x, y) ‖ p(z|x)) and −log p(y|x, z)."""
         y = self.likelihood.unit(batch.x)
         filled = self._filled(y)
-        prior, relative = self._prior(filled), self._relative(y, filled)
+        prior = self._prior(filled)
+        relative = self._relative(y, prior)
         z = prior.at(relative.at(at.normal(self.config.latent)))
         return {"missing": self._loss(self._decoded(z, filled), y), "kl": relative.kl()}
 
@@ -105,9 +106,9 @@ class CVAE(Model):
         zeros = filled.new_zeros(len(filled), self.config.latent)
         return Posterior(zeros, zeros)
 
-    def _relative(self, y: Tensor, filled: Tensor) -> Posterior:
+    def _relative(self, y: Tensor, prior: Posterior) -> Posterior:
         """q(z|x, y) in the coordinates in which p(z|x) is N(0, I)."""
-        return Posterior(*widen(self.coder["recognition"](y)).chunk(2, dim=1)).relative_to(self._prior(filled))
+        return Posterior(*widen(self.coder["recognition"](y)).chunk(2, dim=1)).relative_to(prior)
 
     def _decoded(self, z: Tensor, filled: Tensor) -> Tensor:
         known = [] if self.config.conditional_prior else [filled.flatten(1)]
@@ -162,17 +163,21 @@ class CVAE(Model):
         return self._each(x, samples, bits, seed, start, bound=False)
 
     def _each(self, x: Tensor, samples: int, bits: bool, seed: int, start: int, bound: bool) -> Tensor:
-        y, target = self._both(x, bits, seed, start)
-        noise = [self._noise(len(x), k, seed, start).split(250) for k in range(samples)]
         with evaluating(self):
-            parts = zip(y.split(250), target.split(250), *noise)
-            return torch.cat([torch.stack([self._weight(a, b, e, bound) for e in each], 1) for a, b, *each in parts])
+            parts = zip(x.split(250), range(start, start + max(len(x), 1), 250))
+            return torch.cat([self._weights(rows, samples, bits, seed, first, bound) for rows, first in parts])
+
+    def _weights(self, x: Tensor, samples: int, bits: bool, seed: int, start: int, bound: bool) -> Tensor:
+        y, target = self._both(x, bits, seed, start)
+        noise = (self._noise(len(x), k, seed, start) for k in range(samples))
+        return torch.stack([self._weight(y, target, epsilon, bound) for epsilon in noise], 1)
 
     def _weight(self, y: Tensor, target: Tensor, epsilon: Tensor, bound: bool) -> Tensor:
         """What one draw says of log p(y|x) `[N]`: with the divergence in closed form, or as a weight."""
         filled = self._filled(y)
-        relative = self._relative(target, filled)
-        z = self._prior(filled).at(relative.at(epsilon))
+        prior = self._prior(filled)
+        relative = self._relative(target, prior)
+        z = prior.at(relative.at(epsilon))
         return (-relative.kl() if bound else relative.log_ratio(epsilon)) - self._loss(self._decoded(z, filled), target)
 
     def _both(self, x: Tensor, bits: bool, seed: int, start: int) -> tuple[Tensor, Tensor]:

@@ -73,7 +73,7 @@ def _check(config: DiscriminatorConfig) -> None:
     if config.maxout and config.network != "mlp":
         raise UserError(f"maxout units are the mlp's, the network is {config.network}: leave out maxout")
     if config.norm == "batch" and config.network != "dcgan":
-        raise UserError(f"batch norm is of dcgan's discriminator, the network is {config.network}: leave out norm")
+        raise UserError(f"batch norm is of dcgan's discriminator, the network is {config.network}: choose none")
     if config.activation == "tanh" and config.network == "residual":
         raise UserError("residual blocks have relu: leave out activation")
 

@@ -56,7 +56,7 @@ class HVAE(Variational[Posterior]):
         self.encoders = nn.ModuleList(MLP(a, (2 * b,), width, depth) for a, b in zip(below, sizes))
         self.priors = nn.ModuleList(MLP((b,), (2 * a,), width, depth) for a, b in zip(sizes, sizes[1:]))
         self.decoder = MLP((sizes[0],), spec.shape, width, depth)
-        self.noise = sum(sizes)
+        self.latents = sum(sizes)
 
     def output(self, z: Tensor) -> Tensor:
         """What the decoder says of the h_1 that codes `[N, ΣJ_l]` make."""
@@ -68,7 +68,7 @@ class HVAE(Variational[Posterior]):
         """The negative ELBO with one draw, in nats: −log p(x|h_1) and one divergence for each layer, `kl_1` … `kl_L`
         `[N]`; with free bits of `floor` above 0 these are scalars (`divergences.free_bits`)."""
         x = self.observed(batch.x, lambda: at.uniform(*batch.x.shape[1:]))
-        layers = self._upward(self.posterior(x), at.normal(self.noise))
+        layers = self._upward(self.posterior(x), at.normal(self.latents))
         each = [widen(kl) for kl in self._divergences(layers)]
         kls = [free_bits(kl, floor) if floor else kl.sum(1) for kl in each]
         return {"reconstruction": self._loss(x, layers)} | {f"kl_{k}": kl for k, kl in enumerate(kls, 1)}
@@ -124,7 +124,7 @@ class HVAE(Variational[Posterior]):
 
     def _codes(self, x: Tensor) -> Tensor:
         posterior = self.posterior(self.likelihood.unit(x))
-        layers = self._upward(posterior, posterior.mean.new_zeros(len(x), self.noise))
+        layers = self._upward(posterior, posterior.mean.new_zeros(len(x), self.latents))
         codes = [layers[-1].h]
         for prior, below, above in reversed(list(zip(self.priors, layers, layers[1:]))):
             p = _gaussian(prior, above.h)

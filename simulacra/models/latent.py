@@ -14,9 +14,9 @@ from simulacra.models.coders import Likelihood
 
 
 class Latent(Model, ABC):
-    """A model whose latents are standard normal noise `[N, noise]`, or are made of it."""
+    """A model whose latents are standard normal noise `[N, latents]`, or are made of it."""
 
-    noise: int
+    latents: int
 
     def __init__(self, config: Config, spec: Spec, likelihood: Likelihood) -> None:
         super().__init__(config, spec)
@@ -24,14 +24,14 @@ class Latent(Model, ABC):
 
     @abstractmethod
     def output(self, z: Tensor) -> Tensor:
-        """What the decoder says of latents `[N, noise]` of the prior: `[N, ...]`, the likelihood's parameters."""
+        """What the decoder says of latents `[N, latents]` of the prior: `[N, ...]`, the likelihood's parameters."""
 
     @abstractmethod
     def encode(self, x: Tensor) -> Tensor:
-        """Latents `[N, noise]` of data `[N, ...]` in [−1, 1], or of vectors."""
+        """Latents `[N, latents]` of data `[N, ...]` in [−1, 1], or of vectors."""
 
     def decode(self, z: Tensor) -> Tensor:
-        """The means of p(x|z) for latents `[N, noise]` of the prior; differentiable in them."""
+        """The means of p(x|z) for latents `[N, latents]` of the prior; differentiable in them."""
         with decoding(self, z):
             return in_batches(lambda rows: self.likelihood.mean(self.output(rows)), z.to(self.device))
 
@@ -45,17 +45,17 @@ class Latent(Model, ABC):
         return self.decode(self.prior(n, seed=seed, start=start))
 
     def prior(self, n: int, *, seed: int = 0, start: int = 0) -> Tensor:
-        """Latents `[n, noise]` of samples start … start+n−1, from N(0, I)."""
-        return randomness.sample_normal(n, self.noise, seed=seed, start=start)
+        """Latents `[n, latents]` of samples start … start+n−1, from N(0, I)."""
+        return randomness.sample_normal(n, self.latents, seed=seed, start=start)
 
     def truncated(self, n: int, threshold: float, *, seed: int = 0, start: int = 0) -> Tensor:
         """Like `sample`, of latents whose every number is within ±`threshold`. Raises UserError where that is not above
         zero."""
-        z = randomness.sample_normal(n, self.noise, seed=seed, start=start, truncation=threshold)
+        z = randomness.sample_normal(n, self.latents, seed=seed, start=start, truncation=threshold)
         return self.decode(z)
 
     def likelihood_of(self, x: Tensor, *, seed: int = 0, start: int = 0) -> Callable[[Tensor], Tensor]:
-        """For data rows start … start+N−1, the function from latents `[N, C, noise]` to log p(x|z) `[N, C]`,
+        """For data rows start … start+N−1, the function from latents `[N, C, latents]` to log p(x|z) `[N, C]`,
         differentiable in them, in nats, of the same bits as `log_prob`'s. Nothing of the model moves meanwhile."""
         observed = self._observed_once(x, seed, start)
 
@@ -77,5 +77,5 @@ class Latent(Model, ABC):
         return self.observed(x.to(self.device), lambda: uniform().to(self.device))
 
     def _noise(self, n: int, k: int, seed: int, start: int) -> Tensor:
-        """ε `[n, noise]` of the k-th z of data rows start … start+n−1."""
-        return randomness.sample_normal(n, self.noise, seed=seed, start=start, draw=1 + k).to(self.device)
+        """ε `[n, latents]` of the k-th z of data rows start … start+n−1."""
+        return randomness.sample_normal(n, self.latents, seed=seed, start=start, draw=1 + k).to(self.device)

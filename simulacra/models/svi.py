@@ -6,7 +6,7 @@ from pydantic import Field
 from torch import Tensor
 
 from simulacra.data.spec import Spec
-from simulacra.models.coders import CoderConfig, Likelihood, coders
+from simulacra.models.coders import CoderConfig, Likelihood, decoder_of
 from simulacra.models.vae import OneLayer
 
 
@@ -28,7 +28,7 @@ class SVI(OneLayer):
     def __init__(self, config: SVIConfig, spec: Spec) -> None:
         likelihood = Likelihood(config.likelihood, config.sigma, config.learned_sigma)
         super().__init__(config, spec, likelihood, config.latent, "diagonal")
-        self.decoder = coders(config, spec, 1)[1]
+        self.decoder = decoder_of(config, spec)
 
     def numbers(self, x: Tensor) -> Tensor:
         """Mean and log σ² of each row's own q(z|x), `[N, 2J]`."""

@@ -39,7 +39,7 @@ class OneLayer(Variational[AnyPosterior], ABC):
 
     def __init__(self, config: Config, spec: Spec, likelihood: Likelihood, latent: int, covariance: Covariance) -> None:
         super().__init__(config, spec, likelihood)
-        self.noise = latent
+        self.latents = latent
         self.covariance: Covariance = covariance
 
     @abstractmethod
@@ -61,7 +61,7 @@ class OneLayer(Variational[AnyPosterior], ABC):
         (`divergences.free_bits`). With either, the plain divergence is logged as `kl_plain`."""
         x = self.observed(batch.x, lambda: at.uniform(*batch.x.shape[1:]))
         posterior = self.posterior(x)
-        noise = [at.normal(self.noise) for _ in range(samples)]
+        noise = [at.normal(self.latents) for _ in range(samples)]
         losses = [self.reconstruction_loss(x, posterior.at(epsilon)) for epsilon in noise]
         kl = free_bits(posterior.kl_of_each(), floor) if floor else posterior.kl()
         if floor or beta != 1.0:
@@ -70,7 +70,7 @@ class OneLayer(Variational[AnyPosterior], ABC):
 
     def posterior(self, x: Tensor) -> AnyPosterior:
         """q(z|x) of observed data `[N, ...]`."""
-        return posterior_from(self.numbers(x), self.covariance, self.noise)
+        return posterior_from(self.numbers(x), self.covariance, self.latents)
 
     def reconstruction_loss(self, x: Tensor, z: Tensor) -> Tensor:
         """−log p(x|z) `[N]` in nats."""
@@ -93,14 +93,14 @@ class OneLayer(Variational[AnyPosterior], ABC):
         on, at a rate that falls to nothing as a cosine does. The decoder stays as it is. The k-th z is of the k-th
         noise, every other one the negative of the one before; it is the same for every row, so that a row's posterior
         is a function of the row."""
-        half = randomness.sample_normal((steps + 1) // 2, self.noise, seed=INFERENCE).to(start)
+        half = randomness.sample_normal((steps + 1) // 2, self.latents, seed=INFERENCE).to(start)
         noise = torch.stack([half, -half], 1).flatten(0, 1)
         with torch.enable_grad():
             numbers = start.detach().clone().requires_grad_()
             adam = torch.optim.Adam([numbers], lr=rate)
             for k in range(steps):
                 adam.param_groups[0]["lr"] = rate * 0.5 * (1.0 + cos(pi * k / steps))
-                posterior = posterior_from(numbers, self.covariance, self.noise)
+                posterior = posterior_from(numbers, self.covariance, self.latents)
                 loss = -self.elbo_by(posterior, x, noise[k].expand(len(x), -1)).sum()
                 numbers.grad = torch.autograd.grad(loss, numbers)[0]
                 adam.step()
@@ -119,7 +119,7 @@ class OneLayer(Variational[AnyPosterior], ABC):
             for number, rows in enumerate(observed.split(250)):
                 first = self.numbers(rows)
                 both = (
-                    posterior_from(n, self.covariance, self.noise)
+                    posterior_from(n, self.covariance, self.latents)
                     for n in (first, self.fitted(rows, first, steps, rate))
                 )
                 noise = [self._noise(len(rows), k, seed, start + 250 * number) for k in range(samples)]

@@ -2,8 +2,9 @@
 pixels using a learned similarity metric", §2.3 and Algorithm 1): how well a picture is reconstructed is judged by what
 a discriminator sees in it, not pixel by pixel."""
 
-from typing import NamedTuple
+from typing import Literal, NamedTuple
 
+from pydantic import Field
 from torch import Tensor, nn
 
 from simulacra.buffers import evaluating
@@ -23,11 +24,16 @@ from simulacra.precision import widen
 class VAEGANConfig(GANConfig):
     """What decoder and encoder are made of: the options are the decoder's, and the encoder mirrors it."""
 
+    network: Literal["mlp", "dcgan"] = Field("mlp", description="perceptrons, or convolutions")
+    prior: Literal["normal"] = Field("normal", description="p(z): N(0, 1)")
+
 
 class VAEGAN(GAN):
     """A decoder, which is the generator of a GAN, p(z) = N(0, I), and an encoder q(z|x) = N(μ(x), diag σ²(x)).
 
-    It has no `log_prob`: the likelihood that it descends is of the features of a discriminator that moves meanwhile."""
+    It has no `log_prob`: the likelihood that it descends is of the features of a discriminator that moves meanwhile.
+    Batch norm's statistics are re-estimated over draws of the prior, as a GAN's, though the decoder has seen codes of
+    data as well: reconstructions are a little worse by that, samples are what is drawn."""
 
     name, Config = "vaegan", VAEGANConfig
     config: VAEGANConfig

@@ -26,17 +26,17 @@ class Variational(Latent, ABC, Generic[Q]):
 
     @abstractmethod
     def elbo(self, x: Tensor, epsilon: Tensor) -> Tensor:
-        """The ELBO `[N]` of observed x in nats, estimated with one z per row, of the noise ε `[N, noise]`."""
+        """The ELBO `[N]` of observed x in nats, estimated with one z per row, of the noise ε `[N, latents]`."""
 
     @abstractmethod
     def log_weights_at(self, x: Tensor, posterior: Q, epsilon: Tensor) -> Tensor:
-        """log p(x, z) − log q(z|x) `[N]` of observed x and its posterior, at the z of the noise ε `[N, noise]`."""
+        """log p(x, z) − log q(z|x) `[N]` of observed x and its posterior, at the z of the noise ε `[N, latents]`."""
 
     def importance_weighted(self, batch: Rows, at: At, samples: int) -> Terms:
         """−L_K = −log 1/K Σ_k w_k (eq. 8) `[N]` with K = `samples`: descending it is ascending Σ_k w̃_k ∇ log w_k, the
         weights w̃ being normalised over k (eqs. 13 and 14), each w_k a function of its noise."""
         x = self.observed(batch.x, lambda: at.uniform(*batch.x.shape[1:]))
-        weights = self._each_weight(x, self.posterior(x), at.normal(samples, self.noise))
+        weights = self._each_weight(x, self.posterior(x), at.normal(samples, self.latents))
         normalised = weights.detach().softmax(1)
         at.watch("effective_samples", 1.0 / normalised.square().sum(1))
         return {"bound": log(samples) - weights.logsumexp(1)}
@@ -67,7 +67,7 @@ class Variational(Latent, ABC, Generic[Q]):
         return torch.cat([self._each_weight(x, posterior, epsilon) for epsilon in noise], dim=1)
 
     def _each_weight(self, x: Tensor, posterior: Q, epsilon: Tensor) -> Tensor:
-        """Log weights `[N, K]` at the noise `[N, K, noise]`."""
+        """Log weights `[N, K]` at the noise `[N, K, latents]`."""
         n, k = epsilon.shape[:2]
         again = x.repeat_interleave(k, 0), posterior.repeated(k)
         return self.log_weights_at(*again, epsilon.flatten(0, 1)).unflatten(0, (n, k))

@@ -31,7 +31,7 @@ class Implicit(nn.Module):
     variance of z given x follow from those of v_i, which do not depend on x.
 
     `trunk` makes of x the m + 1 vectors of `outputs` numbers: μ, and a_i √m − 1. The moments of v_i are taken over the
-    noise `probe` `[K, m, e]`, always the same.
+    noise `probe` `[K, m, e]`, always the same: estimates, which K = 128 leave some hundredths of a deviation off.
     """
 
     probe: Tensor
@@ -39,7 +39,7 @@ class Implicit(nn.Module):
     def __init__(self, trunk: nn.Module, basis: NoiseBasis, probe: Tensor, outputs: int) -> None:
         super().__init__()
         self.trunk, self.basis, self.outputs = trunk, basis, outputs
-        self.register_buffer("probe", probe.to(torch.get_default_dtype()), persistent=False)
+        self.register_buffer("probe", probe, persistent=False)
 
     def forward(self, x: Tensor) -> tuple[Tensor, Tensor]:
         """What x alone decides: μ `[N, J]` and a `[N, m, J]`."""

@@ -36,7 +36,7 @@ def cvae(spec: Spec, size: int, options: CVAEOptions) -> Plan:
     decoder descend the negative bound on what is missing.
 
     command   simulacra train cvae --data mnist --quadrants 2
-    budget    30 passes for each of both over small sets, at most 20 000 steps
+    budget    30 passes for each of the two parts over small sets, at most 20 000 steps
     score     none measured yet
     """
     if spec.kind != "image" or min(spec.image_shape[1:]) < 2:
@@ -45,9 +45,9 @@ def cvae(spec: Spec, size: int, options: CVAEOptions) -> Plan:
         )
     options = options.model_copy(update=likelihood_of(spec, options))
     model, rate = CVAE(options.part(CVAEConfig), spec), schedule(options.schedule)
-    shared = {"optimizer": options.optimizer, "rate": rate, "average": options.average, "clip": options.clip}
-    baseline = Player(name="baseline", module=model.baseline, **shared)
-    coder = Player(name="coder", module=model.coder, **shared)
+    shared = {"optimizer": options.optimizer, "rate": rate, "clip": options.clip}
+    baseline = Player(name="baseline", module=model.baseline, **shared)  # as it is: the other learns beside it
+    coder = Player(name="coder", module=model.coder, average=options.average, **shared)
     steps = budget(30, size, options.batch, within=(1000, 20_000))
     stages = [
         Stage(name="baseline", game=Game.single(baseline, model.guess_cost), steps=steps),

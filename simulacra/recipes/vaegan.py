@@ -13,7 +13,6 @@ from simulacra.models.discriminator import DiscriminatorConfig, discriminator
 from simulacra.models.vaegan import VAEGAN, SimilarityGame, VAEGANConfig
 from simulacra.optimizers import Adam, Schedule, schedule
 from simulacra.recipes import Plan, budget, recipe
-from simulacra.recipes.two_players import ObjectiveName
 
 
 class VAEGANOptions(Config):
@@ -24,7 +23,9 @@ class VAEGANOptions(Config):
     )
     latent: int = Field(64, ge=1, description="dimensions of the latent z")
     width: int | None = Field(None, ge=1, description="units of a hidden layer (mlp: 256), channels (dcgan: 32)")
-    objective: ObjectiveName = Field("non-saturating", description="what decoder and discriminator descend")
+    objective: Literal["minimax", "non-saturating", "least-squares", "least-squares-pearson", "hinge"] = Field(
+        "non-saturating", description="what decoder and discriminator descend: none that wants a critic held"
+    )
     similarity: float = Field(0.01, ge=0, description="gamma, weight of likeness in the decoder's cost")
     discriminator_norm: Literal["batch", "none"] | None = Field(
         None, description="normalisation in the discriminator (default: batch for dcgan)"
@@ -41,7 +42,7 @@ class VAEGANOptions(Config):
 
 @recipe(
     "vaegan",
-    family="explicit densities",
+    family="adversarial",
     rows=["A14"],
     data="mnist",
     paper="Larsen et al. 2016, Autoencoding beyond Pixels Using a Learned Similarity Metric, arXiv:1512.09300",
@@ -75,11 +76,6 @@ def vaegan(spec: Spec, size: int, options: VAEGANOptions) -> Plan:
 
 def resolve(spec: Spec, options: VAEGANOptions) -> VAEGANOptions:
     """Settle what was left open by the data's shape. Raises UserError for what does not suit it, or each other."""
-    if OBJECTIVES[options.objective].paired:
-        raise UserError(
-            f"--objective {options.objective} pairs real with generated scores, here there are two kinds of these: "
-            "take another objective"
-        )
     network = options.network or ("dcgan" if spec.kind == "image" else "mlp")
     if network == "dcgan" and spec.kind != "image":
         raise UserError("--network dcgan is for images, the data is vectors: use mlp")

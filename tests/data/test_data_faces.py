@@ -51,7 +51,7 @@ def test_what_is_missing_or_torn_is_named(tmp_path, monkeypatch, name, file, var
     monkeypatch.setenv("SIMULACRA_DATA", str(tmp_path))
     refusal(name, "not downloaded")
     (tmp_path / name).mkdir()
-    refusal(name, file, "torn")
+    refusal(name, "not downloaded", file)
     (tmp_path / name / file).write_bytes(b"no matrix")
     refusal(name, file, "torn")
     savemat(tmp_path / name / file, {"other": np.zeros((2, 2), np.uint8)})

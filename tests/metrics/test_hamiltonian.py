@@ -26,21 +26,22 @@ def test_it_is_log_p_of_x_for_a_linear_gaussian_decoder() -> None:
 
 
 def test_layers_of_latents_are_annealed_together() -> None:
-    found = HamiltonianAIS(HamiltonianConfig(temperatures=500, chains=40, leapfrogs=5)).of_rows(two_layers(), X, 3, 0)
+    found = HamiltonianAIS(HamiltonianConfig(temperatures=1000, chains=40, leapfrogs=5)).of_rows(two_layers(), X, 3, 0)
     assert torch.allclose(found[:, 0].float(), layered_evidence(X), atol=0.1)
 
 
 def test_few_temperatures_fall_short_and_many_do_not() -> None:
     rows = X.repeat(10, 1)
-    short, long = (measured(rows, temperatures=t, chains=8, leapfrogs=5)[:, 0].float() for t in (10, 1000))
+    short = measured(rows, temperatures=10, chains=2, leapfrogs=5)[:, 0].float()
+    long = measured(rows, temperatures=1000, chains=8, leapfrogs=5)[:, 0].float()
     exact = evidence(rows)
-    assert (short - exact).mean() < -0.05
+    assert (short - exact).mean() < -0.1
     assert abs((long - exact).mean()) < 0.02
 
 
 def test_weights_are_unbiased_however_short_the_annealing() -> None:
     """The mean of the weights is p(x), also of three temperatures and of steps that are seldom accepted."""
-    noise = Noise.of(1, 40_000, 2, 3, seed=1, start=0, draw=0)
+    noise = Noise(n=1, chains=40_000, latents=2, seed=1)
     likelihood = MODEL.likelihood_of(X[:1])
     done = anneal(likelihood, sigmoidal(3), noise, Fixed(torch.full((1, 3), 1.5)), 3)
     weights = done.log_weights[0].exp()
@@ -78,3 +79,10 @@ def test_weights_that_are_not_finite_are_refused() -> None:
 
     with pytest.raises(UserError, match="not finite"):
         HamiltonianAIS(HamiltonianConfig(temperatures=10, chains=2)).of_rows(Broken(), X, 0, 0)  # type: ignore[arg-type]
+
+
+def test_chains_that_hardly_move_are_told_of() -> None:
+    setting = Setting(test=lambda n: iter([(0, X)]), features=lambda x: x)
+    config = HamiltonianConfig(temperatures=10, chains=3, leapfrogs=2, rate=1e6)
+    assert "were taken" in HamiltonianAIS(config).compute(MODEL, setting)["hais"].notes[0]
+    assert not HamiltonianAIS(HamiltonianConfig(temperatures=30, chains=3)).compute(MODEL, setting)["hais"].notes
