@@ -391,3 +391,18 @@ def test_every_recipe_is_built_where_it_is_told_to_be(name, sources):
         plan = built(name, source)
     kept = {n: t.device.type for n, t in [*plan.model.named_parameters(), *plan.model.named_buffers()]}
     assert {*kept.values()} <= {"meta"}, {n for n, kind in kept.items() if kind != "meta"}
+
+
+def test_the_recommended_game_settles_what_suits_the_data_and_takes_what_is_said():
+    kind = find("rpgan")
+    points = kind.build(Spec(kind="vector", shape=(2,), classes=None), 100, kind.options()).options
+    image = Spec(kind="image", shape=(1, 8, 8), classes=None)
+    images = kind.build(image, 100, kind.options()).options
+    assert (points.batch, points.fade, points.generator.betas) == (100, 1e-6, (0.5, 0.99))
+    assert (images.batch, images.fade, images.discriminator.betas) == (64, 0.3, (0.0, 0.99))
+    said = {"batch": "7", "fade": "0.1", "generator.betas": "0.9,0.9", "width": "4"}
+    own = kind.build(image, 100, kind.options().with_overrides(said, "rpgan")).options
+    assert (own.batch, own.fade, own.generator.betas, own.discriminator.betas) == (7, 0.1, (0.9, 0.9), (0.0, 0.99))
+    kind.build(image, 100, kind.options().with_overrides({"r1": "0", "r2": "0", "width": "4"}, "rpgan"))
+    with pytest.raises(UserError, match="fade says how r1 or r2 works"):
+        kind.build(image, 100, kind.options().with_overrides({"r1": "0", "r2": "0", "fade": "0.1"}, "rpgan"))

@@ -70,7 +70,8 @@ def settle(spec: Spec, options: RpGANOptions) -> RpGANOptions:
     images = {"latent": 100, "width": 64, "batch": 64, "fade": 0.3}
     points = {"latent": spec.numel, "width": 400, "batch": 100, "fade": 1e-6}
     chosen, betas = (points, (0.5, 0.99)) if spec.kind == "vector" else (images, (0.0, 0.99))
-    open_ones = {name: value for name, value in chosen.items() if getattr(options, name) is None}
+    idle = () if options.r1 or options.r2 else ("fade",)
+    open_ones = {k: value for k, value in chosen.items() if getattr(options, k) is None and k not in idle}
     adams = {name: getattr(options, name) for name in ("generator", "discriminator")}
     settled = {name: adam.model_copy(update={"betas": adam.betas or betas}) for name, adam in adams.items()}
     return options.model_copy(update=open_ones | settled)

@@ -182,7 +182,7 @@ def rules_of(options: TwoPlayerOptions) -> Rules:
         orthonormal=options.orthonormal,
         r1=options.r1,
         r2=options.r2,
-        fade=options.fade,
+        fade=options.fade or 1.0,
     )
     return Rules(
         objective=smoothed(objective, options.smoothing) if options.smoothing else objective,
