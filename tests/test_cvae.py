@@ -99,16 +99,17 @@ def test_quadrants_are_cut_at_the_middle(quadrants, expected):
 
 @pytest.mark.parametrize("conditional", [True, False])
 def test_weights_average_to_the_evidence(conditional):
-    weights = linear(conditional).fill_weights(X, 40_000, bits=False)
-    mean, error = weights.exp().mean(1), weights.exp().std(1) / 200
-    assert ((mean - evidence(conditional).exp()).abs() < 4 * error).all()
+    model = linear(conditional)
+    for x, exact in zip(X, evidence(conditional)):
+        weights = model.fill_weights(x.expand(4000, 1, 2, 2), 10, bits=False).flatten().exp()
+        assert abs(weights.mean() - exact.exp()) < 4 * weights.std() / 200
 
 
 @pytest.mark.parametrize("conditional", [True, False])
 def test_the_bound_is_that_of_the_paper_and_below_the_evidence(conditional):
     model = linear(conditional)
-    found = model.fill_bound(X, 20_000, bits=False)
-    assert torch.allclose(found, bound(conditional), atol=0.06)
+    found = [model.fill_bound(x.expand(4000, 1, 2, 2), 5, bits=False).mean() for x in X]
+    assert torch.allclose(torch.stack(found), bound(conditional), atol=0.06)
     assert (bound(conditional) < evidence(conditional)).all()
 
 
@@ -159,10 +160,10 @@ def test_bits_are_drawn_where_something_is_missing():
 
 def test_the_measure_orders_bound_and_estimate():
     setting = Setting(test=lambda n: iter([(0, X)]), features=lambda x: x)
-    found = Filling(FillingConfig(samples=2000, importance=2000)).compute(linear(True), setting)
-    assert found["fill_bound"].value == pytest.approx(bound(True).mean().item(), abs=0.1)
+    found = Filling(FillingConfig(samples=500, importance=100)).compute(linear(True), setting)
+    assert found["fill_bound"].value == pytest.approx(bound(True).mean().item(), abs=0.3)
     assert found["fill_guess"].facts["targets"] == "grey"
-    assert found["fill_iwae"].facts["samples"] == 2000
+    assert found["fill_iwae"].facts["samples"] == 100
 
 
 def test_vectors_have_no_quadrants():

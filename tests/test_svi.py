@@ -36,9 +36,9 @@ def test_a_rows_posterior_does_not_depend_on_the_rows_beside_it() -> None:
 
 
 def test_its_bound_is_that_of_the_best_posterior_and_below_the_evidence() -> None:
-    values = averaged(own(), 3000)
+    values = averaged(own(), 250)
     best = elbo(X, BEST_MEAN, BEST_LOG_VARIANCE)
-    assert torch.allclose(values.mean(1), best, atol=0.05)
+    assert ((values.mean(1) - best).abs() < 4 * values.std(1) / 250**0.5 + 0.02).all()
     assert (best < evidence(X)).all()
 
 
