@@ -27,7 +27,8 @@ def list_recipes(as_json: Json = False) -> None:
     if as_json:
         print(json.dumps(entries, indent=1))
         return
-    print_table(["recipe", "family", "rows", "data", "paper"], [[*map(_word, entry.values())] for entry in entries])
+    shown = ("name", "family", "data", "paper")
+    print_table(["recipe", *shown[1:]], [[_word(entry[column]) for column in shown] for entry in entries])
 
 
 def _word(value: Any) -> str:
@@ -49,7 +50,7 @@ def show(
     if as_json:
         print(json.dumps(found.entry() | {"about": found.about, "options": options}, indent=1))
         return
-    print(f"{found.name}  ({found.family}; rows {', '.join(found.rows)})\n{found.paper}\n\n    {found.about.strip()}\n")
+    print(f"{found.name}  ({found.family})\n{found.paper}\n\n    {found.about.strip()}\n")
     print_table(
         ["option", "default", ""],
         [[f"--{o['name'].replace('_', '-')}", json.dumps(o["default"]), o["about"]] for o in options],
