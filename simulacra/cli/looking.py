@@ -28,11 +28,7 @@ def list_recipes(as_json: Json = False) -> None:
         print(json.dumps(entries, indent=1))
         return
     shown = ("name", "family", "data", "paper")
-    print_table(["recipe", *shown[1:]], [[_word(entry[column]) for column in shown] for entry in entries])
-
-
-def _word(value: Any) -> str:
-    return " ".join(value) if isinstance(value, list | tuple) else str(value)
+    print_table(["recipe", *shown[1:]], [[entry[column] for column in shown] for entry in entries])
 
 
 def show(
