@@ -3,8 +3,8 @@
     SIMULACRA_DATA=... python -m benchmarks.strings [--out runs] [--jobs 2] [--only score ...] [--plan] [--show]
 
 Data: `grammar`, 100 000 draws of the 1 477 sentences of at most 9 characters. Each row is `simulacra train strings` as
-it comes but for the estimator: 8 000 steps of batches of 64; the first also with three times as many. Judged on 10 000 samples of seed 0, of which the data's
-own law would show 1 475 different sentences, 0.078 nats from uniform.
+it comes but for the estimator: 8 000 steps of batches of 64; the first also with three times as many. Judged on 10 000
+samples of seed 0, of which the data's own law would show 1 475 different sentences, 0.078 nats from uniform.
 """
 
 from pathlib import Path

@@ -256,9 +256,10 @@ def test_temperatures_fall_geometrically():
 
 
 def test_what_is_left_open_is_settled():
-    assert built().options.temperature is not None
-    assert built().options.baseline is None
-    score = built(estimator="score").options
+    relaxing = built(estimator="straight-through").options
+    assert relaxing.temperature is not None
+    assert relaxing.baseline is None
+    score = built().options
     assert (score.temperature, score.final_temperature) == (None, None)
     assert score.baseline == 0.9
 
@@ -273,7 +274,10 @@ def test_what_is_left_open_is_settled():
         ({"estimator": "score", "pack": 2}, "rewards each string by itself: leave out --pack"),
         ({"estimator": "score", "minibatch": "deviation"}, "leave out --pack and --minibatch"),
         ({"estimator": "score", "turns": "simultaneous", "rule": "consensus"}, "second derivatives"),
-        ({"baseline": 0.5}, "baseline is of the score function, the estimator is straight-through"),
+        (
+            {"estimator": "straight-through", "baseline": 0.5},
+            "baseline is of the score function, the estimator is straight-through",
+        ),
         ({"alphabet": "aab b  a"}, "names a character twice"),
         ({"alphabet": "abcde"}, "one-hot over 5 characters, the data is vectors of 72 numbers"),
         ({"augment": "color"}, "augmentations are of images"),
