@@ -170,3 +170,10 @@ def test_vectors_have_no_quadrants():
     kind = find("cvae")
     with pytest.raises(UserError, match="quadrants of images"):
         kind.build(Spec(kind="vector", shape=(4,), classes=None), 100, kind.options())
+
+
+def test_real_values_are_never_made_bits():
+    model = linear(True)
+    y, target = model._both(X, True, 5, 0)
+    assert torch.equal(y, X)
+    assert torch.equal(target, X)

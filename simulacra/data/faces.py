@@ -1,12 +1,11 @@
 """Small sets of faces, from MATLAB files that cannot be downloaded here: pictures of people, for study alone."""
 
-import os
 import zlib
-from pathlib import Path
 
 import numpy as np
 from numpy.typing import NDArray
 
+from simulacra.data.known import local
 from simulacra.data.request import Request
 from simulacra.data.source import Source
 from simulacra.data.tensors import ImageArray, image_source
@@ -42,8 +41,8 @@ def _read(name: str, file: str, variable: str, pixels: int) -> NDArray[np.uint8]
     from scipy.io import loadmat
     from scipy.io.matlab import MatReadError
 
-    path = Path(os.environ.get("SIMULACRA_DATA", ""), name, file)
-    if not os.environ.get("SIMULACRA_DATA") or not path.is_file():
+    folder = local(name)
+    if folder is None or not (path := folder / file).is_file():
         raise UserError(f"{name!r} is not downloaded: set SIMULACRA_DATA to a folder that holds {name}/{file}")
     try:
         found = loadmat(path, variable_names=[variable])[variable]

@@ -53,7 +53,7 @@ def open_binarized_mnist(request: Request) -> Source:
     The file holds `train`, `valid` and `test`, each uint8 [N, 98], bits packed by `numpy.packbits`. The training split
     is `train` with the 10,000 rows of `valid` after it.
     """
-    folder = _local("binarized_mnist")
+    folder = local("binarized_mnist")
     if folder is None:
         raise UserError("'binarized_mnist' is not downloaded: set SIMULACRA_DATA to a folder that holds it")
     names = ("train", "valid") if request.split == "train" else ("test",)
@@ -67,7 +67,7 @@ def open_usps(request: Request) -> Source:
 
     The file holds groups `train` and `test` of `data` [N, 256] in [0, 1] and `target` [N].
     """
-    folder = _local("usps")
+    folder = local("usps")
     if folder and (folder / "usps.h5").exists():
         images, labels = _read_hdf5(folder / "usps.h5", request.split)
     else:
@@ -81,7 +81,7 @@ def open_cifar10(request: Request) -> Source:
 
     Without such sheets torchvision reads the original files, and it unpickles them, after checking their hashes.
     """
-    folder = _local("cifar10")
+    folder = local("cifar10")
     if folder and (folder / "index.csv.gz").exists():
         images, labels = _read_sheets(folder, request.split)
     else:
@@ -105,7 +105,7 @@ def _every_sixth(labels: NDArray[np.int64]) -> NDArray[np.bool_]:
     return chosen
 
 
-def _local(name: str) -> Path | None:
+def local(name: str) -> Path | None:
     """$SIMULACRA_DATA/<name>, where it exists."""
     root = os.environ.get("SIMULACRA_DATA")
     return Path(root, name) if root and Path(root, name).is_dir() else None
@@ -128,7 +128,7 @@ def _torchvision(kind: str, folder: Path | None, split: str) -> Any:
 
 def _open_idx(request: Request, kind: str, classes: tuple[str, ...]) -> Source:
     name = {"MNIST": "mnist", "FashionMNIST": "fashion_mnist"}[kind]
-    folder = _local(name)
+    folder = local(name)
     if folder is None:
         _torchvision(kind, None, request.split)
         folder = cache_folder()

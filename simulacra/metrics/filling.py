@@ -27,7 +27,7 @@ class Filling(ModelMeasure):
 
     `fill_guess` is that of the baseline alone, and `fill_bound` the bound of eq. 4 of Sohn, Lee & Yan (2015), both of
     grey pixels, whose cross-entropy counts as log-likelihood where it is Bernoulli. `fill_iwae` is the importance
-    sampled bound (their eq. 7, with q(z|x, y) as proposal), of bits drawn once per row.
+    sampled bound (their eq. 7, with q(z|x, y) as proposal), of bits drawn once per row where the likelihood is of bits.
     """
 
     name, capability = "filling", HasFillBound

@@ -61,9 +61,9 @@ class Contrast(NamedTuple):
 class Coder(nn.Module):
     """The player that descends the bound: the implicit encoder, and the decoder."""
 
-    def __init__(self, encoder: Implicit, decoder: nn.Module, likelihood: Likelihood) -> None:
+    def __init__(self, encoder: Implicit, decoder: nn.Module) -> None:
         super().__init__()
-        self.encoder, self.decoder, self.likelihood = encoder, decoder, likelihood
+        self.encoder, self.decoder = encoder, decoder
 
 
 class AVB(Latent):
@@ -74,13 +74,12 @@ class AVB(Latent):
     config: AVBConfig
 
     def __init__(self, config: AVBConfig, spec: Spec) -> None:
-        likelihood = Likelihood(config.likelihood, config.sigma)
-        super().__init__(config, spec, likelihood)
+        super().__init__(config, spec, Likelihood(config.likelihood, config.sigma))
         self.latents, latent = config.latent, config.latent
         trunk, decoder = coders(config, spec, (config.basis + 1) * latent)
         basis = NoiseBasis(config.basis, config.basis_noise, latent, config.basis_width)
         probe = randomness.sample_normal(DRAWS, config.basis, config.basis_noise, seed=MOMENTS).to(basis.weights[0])
-        self.coder = Coder(Implicit(trunk, basis, probe, latent), decoder, likelihood)
+        self.coder = Coder(Implicit(trunk, basis, probe, latent), decoder)
         self.ratio = MLP((prod(spec.shape) + latent,), (1,), config.ratio_width, config.ratio_depth, nn.ELU)
 
     def output(self, z: Tensor) -> Tensor:

@@ -1,6 +1,7 @@
 """Conditional variational autoencoder (Sohn, Lee & Yan 2015, "Learning Structured Output Representation using Deep
 Conditional Generative Models"; equations are its): what is missing from a picture, y, given what is there, x."""
 
+from functools import partial
 from typing import Literal
 
 import torch
@@ -181,12 +182,14 @@ class CVAE(Model):
         return (-relative.kl() if bound else relative.log_ratio(epsilon)) - self._loss(self._decoded(z, filled), target)
 
     def _both(self, x: Tensor, bits: bool, seed: int, start: int) -> tuple[Tensor, Tensor]:
-        """What is given as it is, and what is to be filled in: as it is, or as bits drawn once per (seed, row)."""
-        y = self.likelihood.unit(x.to(self.device))
+        """What is given as it is, and what is to be filled in: as it is, or, where the likelihood is of bits, as bits
+        drawn once per (seed, row)."""
+        x = x.to(self.device)
+        y, uniform = self.likelihood.unit(x), partial(randomness.sample_uniform, len(x), *x.shape[1:], draw=0)
         if not bits:
             return y, y
-        uniform = randomness.sample_uniform(len(x), *x.shape[1:], seed=seed, start=start, draw=0).to(self.device)
-        return y, torch.where(self.mask, y, (uniform < y).to(y))
+        drawn = self.likelihood.observed(x, lambda: uniform(seed=seed, start=start).to(self.device))
+        return y, torch.where(self.mask, y, drawn)
 
     def _noise(self, n: int, k: int, seed: int, start: int) -> Tensor:
         return randomness.sample_normal(n, self.config.latent, seed=seed, start=start, draw=1 + k).to(self.device)
