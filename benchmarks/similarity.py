@@ -8,6 +8,9 @@ images, in the features of `mnist`. KID is of 320 samples against the 320 faces,
 40 people, `simulacra extractor train --data olivetti_faces --size 32`, in the folder of the runs. The error is the mean
 over test images of ‖x − x̂‖² with brightness in [0, 1]; *vae* pays for each pixel, by cross-entropy, *vaegan* for none.
 Nothing was tuned on either.
+
+Counted by `--plan` on one core of an Intel Xeon: vaegan 10.9 GFLOP a step and 0.4 h on MNIST, 12.3 and 0.17 h on faces;
+vae 3.1 and 0.11 h, 3.5 and 0.06 h.
 """
 
 import subprocess
