@@ -11,7 +11,11 @@ import simulacra
 from simulacra.data import Batch, Spec
 from simulacra.errors import UserError
 from simulacra.metrics.ais import exact_log_z
+from simulacra.metrics.energy import Chib
+from simulacra.metrics.of_model import Setting
 from simulacra.models.dbn import DBN, DBNConfig
+from simulacra.models.energy import in_float64
+from simulacra.models.explaining import Layer, Posterior, summed
 from simulacra.models.rbm import RBM, RBMConfig
 from simulacra.networks.boltzmann import contrast
 from simulacra.randomness import Draws
@@ -123,6 +127,81 @@ def test_three_hidden_layers_have_weights_too() -> None:
     exact = (log_p_of(lower.down(h)[None], states(4).float()[:, None]) + middle).logsumexp(1).exp()
     weights = dbn.log_weights(X, 1000, seed=1).double().exp()
     assert ((weights.mean(1) - exact).abs() < 4.5 * weights.std(1) / 1000**0.5).all()
+    chains = (estimates(dbn, 4, sweeps=3, n=2000) - exact_log_z(*machine)).exp()
+    assert abs(chains.mean() - exact[4]) < 4.5 * chains.std() / 2000**0.5
+
+
+def estimates(dbn: DBN, image: int, *, sweeps: int, n: int) -> Tensor:
+    """So many independent estimates of one image."""
+    return dbn.chib(X[image : image + 1].expand(n, -1, -1, -1), sweeps, seed=2)
+
+
+@pytest.mark.parametrize("sweeps", [1, 2, 7])
+def test_the_mean_of_what_a_chain_steps_onto_is_the_probability(sweeps: int) -> None:
+    """Whatever the number of its states; the mean of the logs is below, and nears it with them."""
+    dbn, n = model(3, 5), 3000
+    exact = log_joint(dbn).logsumexp(1)[6]
+    found = estimates(dbn, 6, sweeps=sweeps, n=n) - exact_log_z(*dbn.top.machine)
+    assert abs(found.exp().mean() - exact.exp()) < 4.5 * found.exp().std() / n**0.5
+    assert found.mean() < exact
+    more = estimates(dbn, 6, sweeps=8 * sweeps, n=n)
+    assert more.std() < 0.6 * found.std()
+
+
+def test_a_unit_is_given_its_conditional() -> None:
+    """The logits that a sweep meets, and what it makes of them, against the joint law of two hidden layers."""
+    dbn = model(3, 2, 4)
+    layers = [Layer(layer.generation.double(), layer.visible_bias.double()) for layer in dbn.directed]
+    v, h = states(4)[9:10].double(), states(5)[13:14].double()
+    posterior = Posterior(layers, in_float64(dbn.top.machine), v)  # type: ignore[arg-type]
+    state = posterior.state(h.split([3, 2], dim=1))
+
+    def joint(bits: Tensor) -> Tensor:
+        return posterior.log_joint(posterior.state(bits.split([3, 2], dim=1)))
+
+    met = []
+
+    def against(number: int, logit: Tensor) -> Tensor:
+        one, zero = h.clone(), h.clone()
+        one[:, number], zero[:, number] = 1.0, 0.0
+        assert torch.allclose(logit, joint(one) - joint(zero), atol=1e-12)
+        met.append(number)
+        h[:, number] = 1.0 - h[:, number]  # every unit changes
+        return h[:, number].clone()
+
+    posterior.sweep(state, against)
+    posterior.sweep(state, against, backwards=True)
+    assert met == [0, 1, 2, 3, 4, 4, 3, 2, 1, 0]
+    lower = log_p_of(dbn.directed[0].down(h[:, :3].float()), v.float()).item()
+    upper = log_p_of(dbn.directed[1].down(h[:, 3:].float()), h[:, :3].float()).item()
+    assert joint(h).item() == pytest.approx(
+        lower + upper - dbn.top.machine.free_energy(h[:, 3:].float()).item(), abs=1e-5
+    )
+    assert torch.allclose(posterior.log_joint(state), joint(h), atol=1e-12)
+
+
+def test_a_chain_does_not_depend_on_the_rows_beside_it() -> None:
+    dbn = model(3, 5)
+    together = dbn.chib(X, 4, seed=3)
+    assert torch.allclose(dbn.chib(X[5:9], 4, seed=3, start=5), together[5:9], atol=1e-9)
+    assert not torch.allclose(dbn.chib(X, 4, seed=4), together, atol=1e-3)
+
+
+def test_the_score_is_the_mean_of_rows_less_log_z() -> None:
+    dbn = model(3, 5)
+    score = Chib(Chib.Config(rows=None, sweeps=4)).compute(
+        dbn, Setting(test=lambda n: iter([(0, X)]), features=lambda x: x, seed=3)
+    )
+    expected = dbn.chib(X, 4, seed=3) - exact_log_z(*dbn.top.machine)
+    assert score["chib"].value == pytest.approx(expected.mean().item())
+    assert score["chib"].standard_error == pytest.approx((expected.std() / 4).item())
+    assert score["chib"].facts["sweeps"] == 4
+
+
+def test_sums_of_many_units_neither_overflow_nor_lose_digits() -> None:
+    drive = torch.cat([drawn(2, 2500, seed=1, scale=30.0).double(), torch.tensor([[800.0], [-800.0]]).double()], dim=1)
+    expected = torch.nn.functional.softplus(drive, threshold=40.0).sum(1)
+    assert torch.allclose(summed(drive), expected, rtol=1e-13)
 
 
 def test_samples_have_the_marginals_of_the_law() -> None:

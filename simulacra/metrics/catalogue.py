@@ -26,7 +26,7 @@ HOMES = {
     "classification": ("ClassificationAccuracy",),
     "parzen": ("Parzen",),
     "likelihood": ("ELBO", "IWAE"),
-    "energy": ("AIS",),
+    "energy": ("AIS", "Chib"),
     "hamiltonian": ("HamiltonianAIS",),
     "amortisation": ("AmortisationGap",),
     "filling": ("Filling",),

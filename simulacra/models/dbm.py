@@ -31,9 +31,9 @@ from simulacra.models.energy import (
     shown_bits,
     shrinking,
 )
-from simulacra.networks.boltzmann import Machine, Noise, bits, contrast, hidden_given, sweep
+from simulacra.networks.boltzmann import Machine, bits, contrast, hidden_given, sweep
 from simulacra.precision import full_precision
-from simulacra.randomness import Draws
+from simulacra.randomness import Draws, Noise
 
 
 class DBMConfig(BitsConfig):

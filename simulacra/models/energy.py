@@ -26,8 +26,8 @@ from simulacra.metrics.ais import (
 )
 from simulacra.models.base import Model
 from simulacra.models.bits import binarised
-from simulacra.networks.boltzmann import AnyMachine, GaussianMachine, Machine, Noise
-from simulacra.randomness import Draws
+from simulacra.networks.boltzmann import AnyMachine, GaussianMachine, Machine
+from simulacra.randomness import Draws, Noise
 
 Rule = Literal["drawn", "threshold"]
 """How a pixel becomes a bit: drawn with its brightness as probability, or whether it is above half."""

@@ -33,14 +33,13 @@ from simulacra.networks.boltzmann import (
     AnyMachine,
     GaussianMachine,
     Machine,
-    Noise,
     bits,
     contrast,
     hidden_given,
     sweep,
 )
 from simulacra.precision import full_precision
-from simulacra.randomness import Draws
+from simulacra.randomness import Draws, Noise
 
 SMALLEST = 0.1  # deviation of a Gaussian unit, in units of the largest one
 

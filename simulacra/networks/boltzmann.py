@@ -3,23 +3,14 @@
 A machine is a tuple of tensors and owns none of them, so that one can be made of tied, doubled or stacked parts.
 """
 
-from typing import NamedTuple, Protocol
+from typing import TYPE_CHECKING, NamedTuple
 
 import torch
 from torch import Tensor
 from torch.nn.functional import softplus
 
-
-class Noise(Protocol):
-    """Where units take their noise from: `play.At`, `randomness.Draws`."""
-
-    def normal(self, *shape: int) -> Tensor:
-        """Standard normal numbers `[N, *shape]`."""
-        ...
-
-    def uniform(self, *shape: int) -> Tensor:
-        """Uniform numbers on [0, 1), `[N, *shape]`."""
-        ...
+if TYPE_CHECKING:
+    from simulacra.randomness import Noise
 
 
 class Machine(NamedTuple):
@@ -43,7 +34,7 @@ class Machine(NamedTuple):
         """E[v|h] `[N, V]`: σ(b + hWᵀ) (eq. 8)."""
         return torch.addmm(self.visible, h, self.weight.T).sigmoid()
 
-    def visible_given(self, h: Tensor, noise: Noise) -> Tensor:
+    def visible_given(self, h: Tensor, noise: "Noise") -> Tensor:
         """v ~ p(v|h)."""
         return bits(self.expected(h), noise)
 
@@ -73,7 +64,7 @@ class GaussianMachine(NamedTuple):
         """E[v|h] `[N, V]`: b + σ(hWᵀ)."""
         return self.visible + self.sigma * (h @ self.weight.T)
 
-    def visible_given(self, h: Tensor, noise: Noise) -> Tensor:
+    def visible_given(self, h: Tensor, noise: "Noise") -> Tensor:
         """v ~ N(E[v|h], diag σ²)."""
         normal = noise.normal(len(self.visible)).to(self.weight)
         return self.expected(h) + self.sigma * normal
@@ -93,12 +84,12 @@ class GaussianMachine(NamedTuple):
 AnyMachine = Machine | GaussianMachine
 
 
-def bits(probability: Tensor, noise: Noise) -> Tensor:
+def bits(probability: Tensor, noise: "Noise") -> Tensor:
     """Independent bits `[N, U]` that are one with `probability`."""
     return (noise.uniform(probability.shape[1]).to(probability.device) < probability).to(probability.dtype)
 
 
-def hidden_given(machine: AnyMachine, v: Tensor, noise: Noise) -> Tensor:
+def hidden_given(machine: AnyMachine, v: Tensor, noise: "Noise") -> Tensor:
     """h ~ p(h|v)."""
     return bits(machine.drive(v).sigmoid(), noise)
 
@@ -108,7 +99,7 @@ def occupied(drive: Tensor) -> Tensor:
     return softplus(drive, threshold=40.0).sum(1)
 
 
-def sweep(machine: AnyMachine, h: Tensor, noise: Noise, steps: int) -> Tensor:
+def sweep(machine: AnyMachine, h: Tensor, noise: "Noise", steps: int) -> Tensor:
     """Hidden units `[N, H]` after `steps` steps of Gibbs sampling, of both layers each."""
     for _ in range(steps):
         h = hidden_given(machine, machine.visible_given(h, noise), noise)
@@ -129,7 +120,7 @@ class Contrast(NamedTuple):
     after: Tensor
 
 
-def contrast(machine: AnyMachine, v: Tensor, noise: Noise, steps: int, hidden: Tensor | None = None) -> Contrast:
+def contrast(machine: AnyMachine, v: Tensor, noise: "Noise", steps: int, hidden: Tensor | None = None) -> Contrast:
     """F(v) − F(ṽ), whose gradient is that of contrastive divergence, ṽ being held fixed: −⟨∂E⟩_data + ⟨∂E⟩_chain
     (Hinton 2010, eq. 5), with hidden units summed out at both ends.
 
