@@ -82,6 +82,14 @@ class Table:
         with ThreadPoolExecutor(jobs) as pool:
             list(pool.map(lambda row: self._finish(row, folder / row.key, jobs), missing))
 
+    def again(self, folder: Path, rows: Iterable[Row]) -> None:
+        """Judge those of `rows` once more whose runs are still in `folder`; what is known of others stays."""
+        for row in rows:
+            known, out = self.done().get(row.key, {}), folder / row.key
+            if known and "failed" not in known and out.exists():
+                self._keep(row.key, known | self.judge(out))
+                print(f"{row.key}: judged again", flush=True)
+
     def _finish(self, row: Row, out: Path, jobs: int) -> None:
         environment = {"OMP_NUM_THREADS": str(max((os.cpu_count() or 1) // jobs, 1))} | os.environ
         command = [sys.executable, "-m", "simulacra", *row.words, "--out", str(out), "--quiet"]
@@ -256,6 +264,9 @@ def arguments(description: str | None) -> argparse.ArgumentParser:
     parser.add_argument("--jobs", type=int, default=os.cpu_count() or 1, help="trainings side by side")
     parser.add_argument("--only", nargs="*", default=[], help="beginnings of the keys of rows to train")
     parser.add_argument("--plan", action="store_true", help="count FLOPs and hours, and stop")
+    parser.add_argument(
+        "--again", action="store_true", help="judge finished rows again, of runs that are kept, and stop"
+    )
     parser.add_argument("--show", action="store_true", help="write the table of what is finished, and stop")
     return parser
 
@@ -279,7 +290,9 @@ def conduct(
     folder, todo = given.out / table.name, chosen(table.rows, given.only)
     if given.plan:
         return plan(todo)
-    if not given.show:
+    if given.again:
+        table.again(folder, todo)
+    elif not given.show:
         prepare(folder)
         table.run(folder, given.jobs, todo)
         finish(folder)

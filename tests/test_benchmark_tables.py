@@ -11,13 +11,16 @@ from benchmarks import (
     chains,
     cogan,
     conditional,
+    endurance,
     few_images,
     few_labels,
     implicit_posterior,
     infogan,
     modes,
     nats,
+    objectives,
     quadrants,
+    robustness,
     similarity,
     stacked,
     tables,
@@ -32,8 +35,8 @@ from simulacra.recipes import find
 from simulacra.settings import RunOptions
 
 MODULES = (
-    *(amortisation, autoencoders, chains, conditional, few_images, few_labels, implicit_posterior, infogan),
-    *(modes, nats, quadrants, similarity, stacked, tractable),
+    *(amortisation, autoencoders, chains, conditional, endurance, few_images, few_labels, implicit_posterior, infogan),
+    *(modes, nats, objectives, quadrants, robustness, similarity, stacked, tractable),
 )
 DIGITS = tuple("0123456789")
 SPECS = {

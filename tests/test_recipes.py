@@ -160,6 +160,9 @@ def test_budgets_follow_from_the_data():
     assert [steps("vae", size, batch="100") for size in (10, 10_000, 10**6)] == [2000, 10_000, 40_000]
     assert [steps("gan", size, batch="100") for size in (10, 50_000, 10**6)] == [4000, 20_000, 40_000]
     assert [steps("dcgan", size, batch="100") for size in (10, 50_000, 10**6)] == [4000, 7000, 20_000]
+    assert [steps("rpgan", size, batch="100") for size in (10, 50_000, 10**6)] == [4000, 7000, 20_000]
+    spec = Spec(kind="vector", shape=(2,), classes=None)
+    assert [steps("rpgan", size) for size in (10, 60_000, 100_000, 10**6)] == [10_000, 15_000, 25_000, 25_000]
 
 
 @pytest.mark.parametrize(
@@ -347,7 +350,9 @@ def test_a_third_derivative_of_batch_norm_is_refused(rule, host):
         ({"r1": 1.0}, "batch norm"),
         ({"r2": 1.0}, "batch norm"),
         ({"r1": 1.0, "discriminator_norm": "none", "minibatch": "deviation"}, "minibatch layers mix"),
-        ({"clip": 0.01, "gradient_penalty": 10.0, "discriminator_norm": "none"}, "choose one"),
+        ({"clip": 0.01, "gradient_penalty": 10.0, "discriminator_norm": "none"}, "at its own value: choose one"),
+        ({"clip": 0.01, "r2": 1.0, "discriminator_norm": "none"}, "hold the discriminator back: choose one"),
+        ({"clip": 0.01, "orthonormal": 0.1}, "within 0.01: choose one"),
         ({"spectral": True}, "batch norm scales"),
         ({"unrolled": 2, "clip": 0.1}, "along the objective alone"),
         ({"unrolled": 2}, ""),

@@ -57,12 +57,13 @@ def rpgan(spec: Spec, size: int, options: RpGANOptions) -> Plan:
     ours. For points they fade to a millionth, through all scales that the data may have, and Adam has some momentum.
 
     command   simulacra train rpgan --data mnist; for a folder of yours --data folder:PATH --size 64
-    budget    14 passes over the data, 4 000 to 20 000 steps
+    budget    images: 14 passes over the data, 4 000 to 20 000 steps; points: 25 passes, 10 000 to 25 000 steps
     score     FID 0.21 on MNIST (features of `mnist`) at width 16 after 80 000 steps: docs/results.md
     """
     points, settled = spec.kind == "vector", settle(spec, options)
     generator, critic = (_perceptrons if points else _convolutions)(settled)
-    return two_players(spec, settled, generator, critic, budget(14, size, settled.batch or 1, within=(4000, 20_000)))
+    passes, within = (25, (10_000, 25_000)) if points else (14, (4000, 20_000))
+    return two_players(spec, settled, generator, critic, budget(passes, size, settled.batch or 1, within=within))
 
 
 def settle(spec: Spec, options: RpGANOptions) -> RpGANOptions:

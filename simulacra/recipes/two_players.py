@@ -269,8 +269,14 @@ def _warn(options: TwoPlayerOptions, critic: DiscriminatorConfig, penalised: boo
         log.warning("a gradient penalty is of single rows, batch norm mixes them: --discriminator-norm none suits it")
     if penalised and critic.minibatch != "none":
         log.warning("a gradient penalty is of single rows, minibatch layers mix them: leave out --minibatch")
-    if options.clip and penalised:
+    if options.clip and (options.gradient_penalty or options.dragan):
         log.warning("clipped weights bound the slopes that a gradient penalty wants at its own value: choose one")
+    if options.clip and (options.r1 or options.r2):
+        log.warning("clipped weights and penalties of slopes both hold the discriminator back: choose one")
+    if options.clip and options.orthonormal:
+        log.warning(
+            f"orthonormal wants filters of length 1, clip keeps their numbers within {options.clip}: choose one"
+        )
     if options.spectral and critic.norm == "batch":
         log.warning("batch norm scales what spectral has bounded: --discriminator-norm none suits it")
     if options.unrolled and (penalised or options.clip or options.orthogonal or options.orthonormal):
