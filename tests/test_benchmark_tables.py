@@ -24,6 +24,7 @@ from benchmarks import (
     similarity,
     stacked,
     tables,
+    toy_posterior,
     tractable,
 )
 from simulacra.capabilities import HasClasses
@@ -309,3 +310,20 @@ def test_a_failed_row_is_told_in_short():
     assert tables.failure({"failed": said}) == "diverges at step 82"
     assert tables.failure({"failed": "something else"}) == "something else"
     assert tables.failure({}) == "-"
+
+
+@pytest.mark.parametrize("recipe", ["vae", "avb"])
+def test_the_sum_over_the_plane_is_the_integral_over_latents(recipe):
+    """Against a mean over draws of the prior, and no four images have more than a quarter each."""
+    torch.manual_seed(0)
+    kind, spec = find(recipe), Spec(kind="image", shape=(1, 4, 4), classes=None)
+    options = kind.options().with_overrides({"latent": "2", "width": "8"}, recipe)
+    model = kind.build(spec, 100, options).model.eval()
+    exact, n = toy_posterior.log_p(model).exp(), 20_000
+    for k in range(4):
+        drawn = model.likelihood_of(toy_posterior.CORNERS[k : k + 1])(model.prior(n)[None])[0].double().exp()
+        assert abs(drawn.mean() - exact[k]) < 4.5 * drawn.std() / n**0.5
+    assert exact.sum() < 1.0
+    z = toy_posterior.drawn(model, 50)
+    assert z.shape == (4, 50, 2)
+    assert torch.unique(z.flatten(0, 1), dim=0).shape == (200, 2)

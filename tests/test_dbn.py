@@ -153,7 +153,7 @@ def test_a_unit_is_given_its_conditional() -> None:
     dbn = model(3, 2, 4)
     layers = [Layer(layer.generation.double(), layer.visible_bias.double()) for layer in dbn.directed]
     v, h = states(4)[9:10].double(), states(5)[13:14].double()
-    posterior = Posterior(layers, in_float64(dbn.top.machine), v)  # type: ignore[arg-type]
+    posterior = Posterior(layers, in_float64(dbn.top.machine), v)
     state = posterior.state(h.split([3, 2], dim=1))
 
     def joint(bits: Tensor) -> Tensor:

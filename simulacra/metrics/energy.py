@@ -75,7 +75,7 @@ class Chib(ModelMeasure):
             return model.chib(rows, self.config.sweeps, seed=setting.seed, start=first)
 
         score = _normalised("chib", self.config, setting, model, unnormalised)
-        return {"chib": replace(score, facts=score.facts | {"sweeps": self.config.sweeps})}
+        return {"chib": replace(score, facts={**score.facts, "sweeps": self.config.sweeps})}
 
 
 def _normalised(

@@ -4,7 +4,7 @@ bits of pixels; chains whose noise is a function of keys."""
 import hashlib
 from abc import abstractmethod
 from collections.abc import Sequence
-from typing import Any, ClassVar, Literal
+from typing import Any, ClassVar, Literal, TypeVar
 
 import torch
 from pydantic import Field
@@ -26,9 +26,10 @@ from simulacra.metrics.ais import (
 )
 from simulacra.models.base import Model
 from simulacra.models.bits import binarised
-from simulacra.networks.boltzmann import AnyMachine, GaussianMachine, Machine
+from simulacra.networks.boltzmann import AnyMachine, Machine
 from simulacra.randomness import Draws, Noise
 
+M = TypeVar("M", bound=AnyMachine)
 Rule = Literal["drawn", "threshold"]
 """How a pixel becomes a bit: drawn with its brightness as probability, or whether it is above half."""
 AT_A_TIME = 1000  # chains
@@ -130,10 +131,9 @@ def filters_of(weight: Tensor, shape: tuple[int, ...]) -> Tensor:
     return (w / w.abs().amax(1, keepdim=True).clamp(min=1e-12)).unflatten(1, shape)
 
 
-def in_float64(machine: AnyMachine) -> AnyMachine:
+def in_float64(machine: M) -> M:
     """The machine in float64: a chain's bits then do not depend on the rows beside them."""
-    parts = (part.double() for part in machine)
-    return Machine(*parts) if isinstance(machine, Machine) else GaussianMachine(*parts)
+    return type(machine)(*(part.double() for part in machine))
 
 
 def parts(n: int, seed: int, start: int, device: torch.device) -> list[Draws]:
