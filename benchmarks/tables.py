@@ -31,11 +31,13 @@ from simulacra.game import Clock, Stage
 from simulacra.game import Table as Place
 from simulacra.precision import autocast, choose_precision
 from simulacra.recipes import find
+from simulacra.runfolder import RunFolder
 from simulacra.session import build, companions
 from simulacra.settings import RunOptions, parse_size
 
 ROOT = Path(__file__).parent.parent
 RESULTS = ROOT / "docs" / "results.md"
+CPU = torch.device("cpu")
 CYCLE = 16  # steps over which lazy penalties are averaged
 
 
@@ -137,10 +139,10 @@ def failure(row: dict[str, Any]) -> str:
 
 
 def _machine(run: Path) -> dict[str, Any]:
-    """What the run says of the machine it was trained on."""
-    path = run / "environment.json"
-    known = json.loads(path.read_text()) if path.exists() else {}
-    return {name: known[name] for name in ("processor", "device", "threads") if name in known}
+    """What the run says of the machine it was trained on, and of its precision."""
+    path, record = run / "environment.json", RunFolder(run).record() or {"run": {}}
+    known = (json.loads(path.read_text()) if path.exists() else {}) | record["run"]
+    return {name: known[name] for name in ("processor", "device", "threads", "precision") if name in known}
 
 
 def write(name: str, text: str) -> None:
@@ -186,25 +188,24 @@ def cost(row: Row) -> Cost:
     given = RunOptions.read({}, "run").with_overrides(chosen, "run")
     source, beside = companions(kind, open_data(row.data, size=parse_size(row.run.get("size"))), given)
     options = kind.options().with_overrides(row.options, row.recipe)
-    plan = build(kind, source, options, 0, torch.device("cpu"))
-    images = source.spec.kind == "image"
-    found = []
+    plan = build(kind, source, options, 0, CPU)
+    images, found = source.spec.kind == "image", []
+    table = Place(precision=autocast(choose_precision("auto", CPU, vectors=not images), CPU))
     for number, stage in enumerate(plan.stages):
         shape = {"channels_last": images, "beside": beside, "full_passes": stage.full_passes}
         feed = Feed(source, seed=0, stage=number, batch=plan.batch, **shape)
         stage.game.reset(Place())
         with _Flops() as counted, _Calls() as calls:
-            _play(stage, number, feed, CYCLE)
-        once = counted.total, calls.number, _play(stage, number, feed, CYCLE)
+            _play(stage, number, feed, table)
+        once = counted.total, calls.number, _play(stage, number, feed, table)
         found.append([value * stage.steps / plan.steps / CYCLE for value in once])
     return Cost(*map(sum, zip(*found)))
 
 
-def _play(stage: Stage, number: int, feed: Feed, steps: int) -> float:
-    device, game = torch.device("cpu"), stage.game
-    table = Place(precision=autocast(choose_precision("auto", device), device))
+def _play(stage: Stage, number: int, feed: Feed, table: Place) -> float:
+    game = stage.game
     began = time.perf_counter()
-    for step in range(steps):
+    for step in range(CYCLE):
         batches = lambda k, at=step * game.batches_per_step: stage.view(feed.at(at + k))  # noqa: E731
         game.step(batches, Clock(stage=number, step=step), table)
     return time.perf_counter() - began

@@ -40,10 +40,12 @@ def has_native_bfloat16(device: torch.device) -> bool:
     return False
 
 
-def choose_precision(wish: str, device: torch.device) -> Precision:
-    """`auto`: bfloat16 where the hardware computes in it, else float32. Raises UserError for an unknown word."""
+def choose_precision(wish: str, device: torch.device, *, vectors: bool = False) -> Precision:
+    """`auto`: bfloat16 where the hardware computes in it, else float32, and always float32 for data that are `vectors`:
+    bfloat16 tells 3.98 from 4 and no number between, which is wider than a mode of points may be. Raises UserError for
+    an unknown word."""
     if wish == "auto":
-        return "bfloat16" if has_native_bfloat16(device) else "float32"
+        return "bfloat16" if has_native_bfloat16(device) and not vectors else "float32"
     if wish not in ("float32", "bfloat16"):
         raise UserError(f"precision '{wish}' is not known: auto, float32 or bfloat16")
     return wish

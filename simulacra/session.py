@@ -77,7 +77,7 @@ def settle(
     if options.deterministic:
         os.environ.setdefault("CUBLAS_WORKSPACE_CONFIG", ":4096:8")  # cuBLAS reads it when it starts
     device = choose_device(options.device)
-    precision = choose_precision(options.precision, device)
+    precision = choose_precision(options.precision, device, vectors=source.spec.kind == "vector")
     options = options.model_copy(update={"precision": precision})
     plan = build(kind, source, given, options.seed, device)
     steps, minutes = _budget(options, run, recorded, plan)

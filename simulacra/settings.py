@@ -29,7 +29,7 @@ class RunOptions(Config):
     workers: int = Field(2, ge=0, description="processes that decode a streamed data set")
     device: str = Field("auto", description="auto, cpu, cuda, cuda:1, mps")
     precision: Literal["auto", "float32", "bfloat16"] = Field(
-        "auto", description="of the networks; auto is bfloat16 where the hardware computes in it"
+        "auto", description="of the networks; auto is bfloat16 for images where the hardware computes in it"
     )
     deterministic: bool = Field(False, description="on a GPU, only kernels that repeat bit for bit")
     micro_batches: int = Field(1, ge=1, description="split each batch to save memory")
