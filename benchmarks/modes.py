@@ -118,15 +118,18 @@ def counted(hits: Hits, modes: int) -> tuple[int, float]:
 
 def lines(done: dict[str, dict[str, Any]]) -> list[list[object]]:
     """The printed table: a line per method and world."""
-    found = []
-    for world in WORLDS:
-        for method in METHODS:
-            ours = [one for key, one in sorted(done.items()) if key.rsplit("-", 1)[0] == f"{method}-{world}"]
-            if ours:
-                first = row(method, world, 0)
-                curves = " ".join(f"{100 * value:.0f}" for _, value in ours[0]["curve"])
-                found.append([world, method, first.steps, len(ours), *_scores(ours), *_price(ours, first), curves])
-    return found
+    kinds = {(world, method): [] for world in WORLDS for method in METHODS}
+    for key, one in sorted(done.items()):
+        method, world, _ = key.rsplit("-", 2)
+        kinds[world, method].append(one)
+    return [_line(*kind, ours) for kind, ours in kinds.items() if ours]
+
+
+def _line(world: str, method: str, ours: list[dict[str, Any]]) -> list[object]:
+    first = row(method, world, 0)
+    precision = "/".join(sorted({one["precision"] for one in ours}))
+    seen = " ".join(f"{100 * value:.0f}" for _, value in ours[0]["curve"])
+    return [world, method, precision, first.steps, len(ours), *_scores(ours), *_price(ours, first), seen]
 
 
 def _scores(ours: list[dict[str, Any]]) -> list[str]:
@@ -160,7 +163,7 @@ def _drawn(row: dict[str, Any] | None) -> str:
 def text(done: dict[str, dict[str, Any]]) -> str:
     """Both tables."""
     costs = ["GFLOP a step", "1000 gradients", "seconds", "% at each tenth, seed 0"]
-    head = ["data", "method", "steps", "seeds", "modes", "% of high quality", *costs]
+    head = ["data", "method", "precision", "steps", "seeds", "modes", "% of high quality", *costs]
     return f"{markdown(head, lines(done))}\n\n{seeds(done)}"
 
 
