@@ -3,7 +3,7 @@
     python -m benchmarks.toy_posterior [--out runs] [--jobs 2] [--only avb] [--plan] [--show]
 
 Data after the synthetic example of Mescheder et al. (2017), whose four images are of 2 × 2 pixels: four of 4 × 4, one
-quarter of each white, equally often, so that no model has more than -log 4 nats. Two latents; decoder and trunk of the
+quarter of each white, equally often, so that no model has more than −log 4 nats. Two latents; decoder and trunk of the
 encoder alike, two hidden layers of 128 units; 10 000 updates in batches of 128 at each recipe's own rates. log p(x) is
 exact up to the sum over a grid of 801 × 801 points on [-6, 6]² that stands for the integral. The figure has 4 000 draws
 of q(z|x) for each of the images, one colour each, and the prior's circles of one and two standard deviations.
@@ -83,7 +83,7 @@ def judge(run: Path) -> dict[str, Any]:
 
 def picture(folder: Path) -> None:
     """The figure of all models that are there."""
-    there = [name for name in (row.key for row in rows(folder)) if (folder / name / "model.safetensors").exists()]
+    there = [name for name in (row.key for row in rows(folder)) if (folder / name / "model").exists()]
     figure = Figure(figsize=(3.6 * len(there), 3.8), layout="constrained")
     for axes, name in zip(figure.subplots(1, len(there), squeeze=False)[0], there):
         for z in drawn(simulacra.load(folder / name), SHOWN):  # type: ignore[arg-type]
@@ -101,7 +101,15 @@ def text(done: dict[str, dict[str, Any]]) -> str:
     found = []
     for name, row in done.items():
         mean, lost = sum(row["log_p"]) / 4, sum(row["lost"]) / 4
-        found.append([name.replace("-", " "), f"{mean:.3f}", f"{-log(4) - mean:.3f}", f"{lost:.3f}", row["seconds"]])
+        found.append(
+            [
+                name.replace("-", " "),
+                f"{mean:.3f}".replace("-", "−"),
+                f"{-log(4) - mean:.3f}",
+                f"{lost:.3f}",
+                row["seconds"],
+            ]
+        )
     figure = '<img src="images/toy-posterior.png" width="720" alt="draws of the posteriors of four images">'
     return f"{markdown(head, found)}\n\n{figure}"
 
