@@ -1,4 +1,4 @@
-"""Modes of the ring and the grid: sixteen ways of training on PacGAN's data, networks and counting.
+"""Modes of the ring and the grid: eighteen ways of training on PacGAN's data, networks and counting.
 
     SIMULACRA_DATA=... python -m benchmarks.modes [--out runs] [--jobs 2] [--only recommended ...] [--plan] [--show]
 
@@ -7,7 +7,8 @@ normal, a generator of 4 hidden layers of 400 units with batch norm and ReLU, a 
 maxout units of 5 pieces, batches of 100; among 2 500 samples one within 3σ of a centre (Euclidean) is of high quality,
 and a mode is there if one of high quality is nearest to it. Here: 25 000 generator steps, 10 000 of the recommended
 way, the average of the generator's weights at the last one, and Adam at 10⁻⁴ with β₁ = 0.8 as in PacGAN's code except
-where a row says more.
+where a row says more; in float32, which the recipes take for points. Rows in bfloat16 are from before they did, and
+`--precision bfloat16` makes them again.
 
 "Consensus" weighs ½‖v‖² by 10. "Packed m" is the vanilla game with m points to each judgement, 100 packs a step as in
 PacGAN's code: m times as many points. "k 5" has the five critic steps and the β of WGAN-GP's paper, and "unrolled"
@@ -56,6 +57,8 @@ FAST = FASTER | MOMENTUM | {"schedule": "linear"}
 METHODS = {
     "recommended": RECOMMENDED,
     "longer": RECOMMENDED,
+    "recommended, bfloat16": RECOMMENDED,
+    "longer, bfloat16": RECOMMENDED,
     "batch norm": NETWORKS | TOLD | FASTER | RECOMMENDED,
     "vanilla": PACGAN | {"objective": "non-saturating"},
     "wgan-gp": PACGAN | {"objective": "wasserstein", "gradient_penalty": "10"},
@@ -74,16 +77,19 @@ METHODS = {
     "packed 4": PACGAN | {"objective": "non-saturating", "pack": "4", "batch": "400"},
 }
 SEEDS = {"recommended": 10, "longer": 10, "batch norm": 1, "minimax": 1}
+SEEDS |= {"recommended, bfloat16": 10, "longer, bfloat16": 10}
 LENGTHS = dict.fromkeys(("recommended", "batch norm", "minimax", "unrolled", "wgan-gp, k 5"), FEWER)
+LENGTHS |= {"recommended, bfloat16": FEWER}
 LENGTHS |= {name: FEWER for name in METHODS if name.endswith("fast")}
 WORLDS = {"ring": RING, "grid": GRID}
 
 
 def row(method: str, world: str, seed: int) -> Row:
     """One training. `rpgan` has the networks for points; `gan` is told of them."""
-    recipe = "rpgan" if method in ("recommended", "longer") else "gan"
+    recipe = "rpgan" if METHODS[method] is RECOMMENDED else "gan"
     steps = LENGTHS.get(method, STEPS)
     watch = {"evaluate": "modes", "evaluate_samples": str(SAMPLES), "evaluate_every": str(steps // 10)}
+    watch |= {"precision": "bfloat16"} if method.endswith("bfloat16") else {}
     return Row(f"{method}-{world}-{seed}", recipe, world, steps, METHODS[method], seed, watch)
 
 
