@@ -85,10 +85,11 @@ class Table:
             list(pool.map(lambda row: self._finish(row, folder / row.key, jobs), missing))
 
     def again(self, folder: Path, rows: Iterable[Row]) -> None:
-        """Judge those of `rows` once more whose runs are still in `folder`; what is known of others stays."""
+        """Judge those of `rows` once more whose finished runs are in `folder`; what is known of others stays."""
         for row in rows:
             known, out = self.done().get(row.key, {}), folder / row.key
-            if known and "failed" not in known and out.exists():
+            ended = (RunFolder(out).record() or {}).get("ended") or {}
+            if known and "failed" not in known and ended.get("step") == row.steps:
                 self._keep(row.key, known | self.judge(out))
                 print(f"{row.key}: judged again", flush=True)
 

@@ -327,3 +327,21 @@ def test_the_sum_over_the_plane_is_the_integral_over_latents(recipe):
     z = toy_posterior.drawn(model, 50)
     assert z.shape == (4, 50, 2)
     assert torch.unique(z.flatten(0, 1), dim=0).shape == (200, 2)
+
+
+def test_only_finished_runs_are_judged_again(tmp_path, monkeypatch):
+    monkeypatch.setattr(tables, "ROOT", tmp_path)
+    (tmp_path / "docs").mkdir()
+    rows = [tables.Row(key, "gan", "ring", 5) for key in ("whole", "broken-off", "gone", "new")]
+    table = tables.Table("t", rows, judge=lambda run: {"judged": run.name})
+    for row in rows[:3]:
+        table._keep(row.key, {"judged": "before"})
+    for key, step in (("whole", 5), ("broken-off", 3), ("new", 5)):
+        (tmp_path / key).mkdir()
+        (tmp_path / key / "recipe.json").write_text(json.dumps({"format": 1, "ended": {"step": step}}))
+    table.again(tmp_path, rows)
+    assert {key: found["judged"] for key, found in table.done().items()} == {
+        "whole": "whole",
+        "broken-off": "before",
+        "gone": "before",
+    }
