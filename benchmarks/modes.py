@@ -1,4 +1,4 @@
-"""Modes of the ring and the grid: eighteen ways of training on PacGAN's data, networks and counting.
+"""Modes of the ring and the grid: nineteen ways of training on PacGAN's data, networks and counting.
 
     SIMULACRA_DATA=... python -m benchmarks.modes [--out runs] [--jobs 2] [--only recommended ...] [--plan] [--show]
 
@@ -12,7 +12,7 @@ where a row says more; in float32, which the recipes take for points. Rows in bf
 
 "Consensus" weighs ½‖v‖² by 10. "Packed m" is the vanilla game with m points to each judgement, 100 packs a step as in
 PacGAN's code: m times as many points. "k 5" has the five critic steps and the β of WGAN-GP's paper, and "unrolled"
-looks five steps of rate 0.01 ahead in the minimax game, as its paper does; both over 10 000 steps, as each costs five
+looks five steps of rate 0.01 (or 0.001) ahead in the minimax game, as its paper does; both over 10 000 steps, as each costs five
 times the vanilla game or more. "Minimax" is the same game without looking ahead.
 "Fast" ones have the steps, the rates, their fall and the β of the recommended way. That has no batch norm in the
 generator; "batch norm" is the same with it; "longer" is the recipe as it comes for so many points, 25 000 steps.
@@ -72,13 +72,14 @@ METHODS = {
     "consensus": PACGAN | {"turns": "simultaneous", "rule": "consensus", "consensus": "10"},
     "minimax": PACGAN | {"objective": "minimax"},
     "unrolled": PACGAN | {"objective": "minimax", "unrolled": "5", "unrolled_rate": "0.01"},
+    "unrolled, 0.001": PACGAN | {"objective": "minimax", "unrolled": "5", "unrolled_rate": "0.001"},
     "packed 2": PACGAN | {"objective": "non-saturating", "pack": "2", "batch": "200"},
     "packed 3": PACGAN | {"objective": "non-saturating", "pack": "3", "batch": "300"},
     "packed 4": PACGAN | {"objective": "non-saturating", "pack": "4", "batch": "400"},
 }
 SEEDS = {"recommended": 10, "longer": 10, "batch norm": 1, "minimax": 1}
 SEEDS |= {"recommended, bfloat16": 10, "longer, bfloat16": 10}
-LENGTHS = dict.fromkeys(("recommended", "batch norm", "minimax", "unrolled", "wgan-gp, k 5"), FEWER)
+LENGTHS = dict.fromkeys(("recommended", "batch norm", "minimax", "unrolled", "unrolled, 0.001", "wgan-gp, k 5"), FEWER)
 LENGTHS |= {"recommended, bfloat16": FEWER}
 LENGTHS |= {name: FEWER for name in METHODS if name.endswith("fast")}
 WORLDS = {"ring": RING, "grid": GRID}
