@@ -12,8 +12,8 @@ where a row says more; in float32, which the recipes take for points. Rows in bf
 
 "Consensus" weighs ½‖v‖² by 10. "Packed m" is the vanilla game with m points to each judgement, 100 packs a step as in
 PacGAN's code: m times as many points. "k 5" has the five critic steps and the β of WGAN-GP's paper, and "unrolled"
-looks five steps of rate 0.01 (or 0.001) ahead in the minimax game, as its paper does; both over 10 000 steps, as each costs five
-times the vanilla game or more. "Minimax" is the same game without looking ahead.
+looks five steps of rate 0.01, or 0.001, ahead in the minimax game, as its paper does; both over 10 000 steps, as each
+costs five times the vanilla game or more. "Minimax" is the same game without looking ahead.
 "Fast" ones have the steps, the rates, their fall and the β of the recommended way. That has no batch norm in the
 generator; "batch norm" is the same with it; "longer" is the recipe as it comes for so many points, 25 000 steps.
 
