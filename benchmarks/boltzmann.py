@@ -8,10 +8,9 @@ annealed importance sampling along their 14 500 steps from the base rates of the
 (500-2000) learns both layers by CD-25, 100 passes each, without fine-tuning: beside its variational bound stand the
 estimate of its first layer alone, which the bound is to exceed, the bound of 100 importance samples of h1 for every
 tenth image, and the estimate of Murray & Salakhutdinov (2009) for every hundredth, by chains of 50 sweeps; all with
-log Z estimated alike. The deep Boltzmann machine (500-500-1000) learns by PCD-5 and mean
-field in its last stage, four sevenths of its steps; its score is the variational bound. Their schedules of training
-are others, which their papers do not give in full. `--plan` counts the first stage of a row only: the net's second one
-takes 2.5 times as long.
+log Z estimated alike. The deep Boltzmann machine (500-500-1000) learns by PCD-5 and mean field in its last stage, four
+sevenths of its steps; its score is the variational bound. Their schedules of training are others, which their papers do
+not give in full. `--plan` counts the first stage of a row only: the net's second one takes 2.5 times as long.
 
 A row's share of its full budget is 1 unless `--steps-share` says otherwise; the table says it.
 """

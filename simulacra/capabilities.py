@@ -225,16 +225,12 @@ class HasPartition(Protocol):
 
 
 @runtime_checkable
-class HasChib(Protocol):
+class HasChib(HasPartition, Protocol):
     """Has hidden units that can be drawn given the data, which tells how likely the data is, but for log Z."""
 
     def chib(self, x: Tensor, sweeps: int, *, seed: int = 0, start: int = 0) -> Tensor:
         """log of an unbiased estimate of p(x) Z of data rows start … start+N−1, in nats `[N]`, by so many sweeps. Noise
         is a function of (seed, row); data is made bits, where it is, as by `log_prob`."""
-        ...
-
-    def partition(self, *, chains: int = 100, betas: Sequence[float] | None = None, seed: int = 0) -> "LogZ":
-        """log Z with its error, as of `HasPartition`."""
         ...
 
 

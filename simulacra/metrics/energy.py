@@ -82,7 +82,7 @@ def _normalised(
     name: str,
     config: AISConfig,
     setting: Setting,
-    model: HasPartition | HasChib,
+    model: HasPartition,
     unnormalised: Callable[[int, Tensor], Tensor],
 ) -> Score:
     """The mean of `unnormalised(number of the first row, rows)` less log Z, with what there is to know of both."""
