@@ -8,13 +8,13 @@ choose anything. Error on the 10 000 official test images at the last step, of t
 all shown, where the paper has ten. The rival is the same network with the same 100 labels, noise, rates and number of
 steps, without the unlabelled images and without a generator (`--matching 0`).
 
-As the authors' published code has it: classifier of 1000-500-250-250-250 units with weight norm, generator of two
-layers of 500 with batch norm, 100 rows of each kind per step, Adam at 3·10⁻³ with β₁ = 0.5, and noise of 0.3 on images
-of [0, 1], which is 0.6 on ours of [-1, 1], and of 0.5 on hidden layers. Otherwise than there: 24 000 steps (40 passes;
-theirs are 180 000, 300 passes, so this is 13 % of them and twice the recipe's own budget), the rate falling linearly to
-zero where theirs is constant, weights averaged over 1 000 steps where theirs are over 10 000, the unlabelled cost at
-its full weight where theirs is halved, first weights drawn by their size alone where theirs look at data, ReLU for
-softplus in the generator. Nothing of this was chosen by a test image.
+As the authors' published code has it: classifier of 1000-500-250-250-250 units with weight norm, whose lengths are
+fixed but for the last layer's, generator of two layers of 500 with batch norm, 100 rows of each kind per step, Adam at
+3·10⁻³ with β₁ = 0.5, and noise of 0.3 on images of [0, 1], which is 0.6 on ours of [-1, 1], and of 0.5 on hidden
+layers. Otherwise than there: 24 000 steps (40 passes; theirs are 180 000, 300 passes, so this is 13 % of them and twice
+the recipe's own budget), the rate falling linearly to zero where theirs is constant, weights averaged over 1 000 steps
+where theirs are over 10 000, the unlabelled cost at its full weight where theirs is halved, lengths of √2 where theirs
+come of the first data, ReLU for softplus in the generator. Nothing of this was chosen by a test image.
 """
 
 from pathlib import Path

@@ -9,6 +9,7 @@ from torch import nn
 from simulacra.networks.activations import ACTIVATIONS, Maxout
 from simulacra.networks.dcgan import Downsampler, Upsampler, initialise, pyramid
 from simulacra.networks.mlp import MLP, Exact
+from simulacra.networks.noisy import Noise, NoisyMLP
 from simulacra.networks.residual import DownBlock, ResidualDiscriminator, ResidualGenerator, UpBlock
 from simulacra.networks.spectral import spectral_norms, spectrally_normalised, stored_norms
 from simulacra.penalties.gradient import r1
@@ -455,3 +456,26 @@ def test_residual_networks_begin_as_glorot_says_with_more_in_the_branches():
     for layer, bound in ((block.residual[1], (12 / (9 * 48)) ** 0.5), (block.shortcut[-1], (6 / 48) ** 0.5)):
         assert 0.98 * bound < layer.weight.abs().max().item() <= bound * (1 + 1e-6)
         assert not layer.bias.any()
+
+
+def test_hidden_rows_of_a_noisy_perceptron_keep_their_length_whatever_is_learned() -> None:
+    """Units that grew would drown the noise; the last layer's lengths alone are learned."""
+    torch.manual_seed(0)
+    network = NoisyMLP((1, 4, 4), 3, (20, 10), (0.6, 0.5))
+    optimizer = torch.optim.SGD(network.parameters(), lr=1.0)
+    before = [layer.weight.norm(dim=1) for layer in network.layers if isinstance(layer, nn.Linear)]
+    network(torch.randn(8, 1, 4, 4)).square().mean().backward()
+    optimizer.step()
+    after = [layer.weight.norm(dim=1) for layer in network.layers if isinstance(layer, nn.Linear)]
+    for lengths in (*before[:2], *after[:2]):
+        torch.testing.assert_close(lengths, torch.full_like(lengths, 2.0**0.5))
+    assert not torch.allclose(before[2], after[2], rtol=1e-3)
+
+
+def test_noise_is_added_in_training_alone() -> None:
+    torch.manual_seed(0)
+    network, x = NoisyMLP((2,), 3, (5,), (0.6, 0.5)), torch.zeros(20_000, 2)
+    assert Noise(0.6)(x).std().item() == pytest.approx(0.6, rel=0.02)
+    assert not torch.equal(network(x), network(x))
+    network.eval()
+    assert torch.equal(network(x), network(x))

@@ -19,8 +19,10 @@ from simulacra.health.data import LABELLED, drawn
 from simulacra.networks.conditional import Beside, Projection
 
 ROWS = 64  # samples and real rows of a probe
+HELD = 256  # held rows, and training rows beside them: the difference of their scores is small, and noisy with fewer
 MEMORISED = 4096  # training rows at most with which samples are compared
 MEMORISED_BYTES = 64 << 20  # and bytes
+Batches = list[tuple[Tensor, Tensor | None]]
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -204,25 +206,38 @@ class Prober:
         gap = float(real.mean() - made.mean())
         found = {"ranked": rows.ranked(real, made), "flat": float(torch.cat([real, made]).std())}
         found["slope"] = gap / max(distance, 1e-12)
-        return found | self._overfit(real, gap) | self._labelled(real)
+        return found | self._overfit(gap) | self._labelled(real)
 
     @cached_property
-    def _held(self) -> tuple[Tensor, Tensor | None] | None:
-        """Some held rows, as many as a probe has, and their labels."""
-        source = self._open_held()
-        if source is None or len(source) < len(self._real) or source.spec.shape != self.source.spec.shape:
+    def _split(self) -> tuple[Batches, Batches] | None:
+        """Some training rows and some held ones with their labels, in batches of as many rows as a probe has."""
+        held = self._open_held()
+        if held is None or len(held) < len(self._real) or held.spec.shape != self.source.spec.shape:
             return None
-        index = drawn(source, len(self._real))
-        labels = None if source.labels is None else source.labels[torch.from_numpy(index)].to(self.device)
-        return to_unit(source.rows(index)).to(self.device), labels
+        return self._batches(self.source), self._batches(held)
 
-    def _overfit(self, real: Tensor, gap: float) -> dict[str, Any]:
-        held = None if self._held is None else self._score(*self._held)
-        if held is None or gap <= 0:
+    def _batches(self, source: Source) -> Batches:
+        index = drawn(source, HELD)
+        count = len(index) // len(self._real) * len(self._real)
+        index = np.random.default_rng(0).permutation(index)[:count]  # sorted rows may be sorted by class
+        x = to_unit(source.rows(index)).nan_to_num().to(self.device).split(len(self._real))
+        if source.labels is None:
+            return [(batch, None) for batch in x]
+        return [*zip(x, source.labels[torch.from_numpy(index)].to(self.device).split(len(self._real)))]
+
+    def _overfit(self, gap: float) -> dict[str, Any]:
+        if self._split is None or gap <= 0:
+            return {}
+        real, held = map(self._score_all, self._split)
+        if real is None or held is None:
             return {}
         less = float(real.mean() - held.mean())
         error = float((real.var() / len(real) + held.var() / len(held)).sqrt())
         return {"overfit": less / gap, "surely": less / max(error, 1e-12)}
+
+    def _score_all(self, batches: Batches) -> Tensor | None:
+        scores = [score for batch in batches if (score := self._score(*batch)) is not None]
+        return torch.cat(scores) if scores else None
 
     def _score(self, x: Tensor, labels: Tensor | None) -> Tensor | None:
         critic, pack = self.players["discriminator"], self.pack

@@ -5,6 +5,7 @@ and from generated ones. Both it and the generator remain.
 from pydantic import Field
 from torch import Tensor, nn
 from torch.nn.functional import cross_entropy
+from torch.nn.utils import parametrize
 
 from simulacra.buffers import evaluating
 from simulacra.data.spec import Spec
@@ -64,7 +65,13 @@ class SemiSupervisedAdversary(Adversary):
 
     def discriminate(self, batch: Rows, at: At) -> Terms:
         """The plain game's cost, and that of the labels."""
-        return {**super().discriminate(batch, at), **self.learn(batch, at)}
+        with parametrize.cached():  # weights are normalised once, not for each kind of rows
+            return {**super().discriminate(batch, at), **self.learn(batch, at)}
+
+    def generate(self, batch: Rows, at: At) -> Terms:
+        """The plain game's cost, or that of matching features."""
+        with parametrize.cached():
+            return super().generate(batch, at)
 
     def learn(self, batch: Rows, at: At) -> Terms:
         """The labels' cost alone."""

@@ -5,6 +5,8 @@ from math import prod
 
 import torch
 from torch import Tensor, nn
+from torch.nn.functional import normalize
+from torch.nn.utils import parametrize
 from torch.nn.utils.parametrizations import weight_norm
 
 
@@ -20,18 +22,28 @@ class Noise(nn.Module):
         return x + self.deviation * torch.randn_like(x) if self.training else x
 
 
-def _normalised(inputs: int, outputs: int) -> nn.Module:
-    """A linear layer whose weights are normalised, with rows of length √2 at first: signals keep their size beside the
+class Direction(nn.Module):
+    """Makes matrices `[outputs, inputs]` of rows of length √2, along the given ones: signals keep their size beside the
     noise (He et al. 2015)."""
+
+    def forward(self, weight: Tensor) -> Tensor:
+        """The matrix."""
+        return 2.0**0.5 * normalize(weight, dim=1)
+
+
+def _normalised(inputs: int, outputs: int, scaled: bool) -> nn.Module:
+    """A linear layer with normalised weights (Salimans & Kingma 2016), whose rows learn their lengths too if it
+    is `scaled`."""
     layer = nn.Linear(inputs, outputs)
     nn.init.normal_(layer.weight, 0.0, (2.0 / inputs) ** 0.5)
     nn.init.zeros_(layer.bias)
-    return weight_norm(layer)
+    return weight_norm(layer) if scaled else parametrize.register_parametrization(layer, "weight", Direction())
 
 
 class NoisyMLP(nn.Module):
-    """Hidden layers of ReLU units, `noise` on the input and on each of them, weights normalised (Salimans & Kingma
-    2016): the classifier of Salimans et al. 2016 for MNIST."""
+    """Hidden layers of ReLU units, `noise` on the input and on each of them: the classifier of Salimans et al. 2016 for
+    MNIST. Weights are normalised, and only the last layer learns their lengths: hidden ones that grew would drown the
+    noise."""
 
     def __init__(
         self, inputs: tuple[int, ...], outputs: int, hidden: Sequence[int], noise: tuple[float, float]
@@ -40,8 +52,8 @@ class NoisyMLP(nn.Module):
         sizes, (first, others) = [prod(inputs), *hidden], noise
         layers: list[nn.Module] = [nn.Flatten()]
         for number, (a, b) in enumerate(zip(sizes, sizes[1:])):
-            layers += [Noise(others if number else first), _normalised(a, b), nn.ReLU()]
-        self.layers = nn.Sequential(*layers, Noise(others), _normalised(sizes[-1], outputs))
+            layers += [Noise(others if number else first), _normalised(a, b, scaled=False), nn.ReLU()]
+        self.layers = nn.Sequential(*layers, Noise(others), _normalised(sizes[-1], outputs, scaled=True))
 
     def forward(self, x: Tensor) -> Tensor:
         """`[N, *inputs]` to logits `[N, outputs]`."""

@@ -2,32 +2,14 @@
 
 from dataclasses import replace
 
-import numpy as np
 import pytest
 import torch
 from torch import Tensor
 
-from simulacra.data import Source, Spec, open_data
-from simulacra.data.names import NumberedRows
+from simulacra.data import Source, open_data
 from simulacra.health.data import DataFacts, detect, look
 from simulacra.health.thresholds import DEFAULT
-
-
-def source(data: Tensor, labels: Tensor | None = None, classes: int = 2) -> Source:
-    kind = "image" if data.ndim == 4 else "vector"
-    names = tuple("abcdefghij"[:classes]) if labels is not None else None
-    return Source(
-        word="made",
-        split="train",
-        spec=Spec(kind=kind, shape=tuple(data.shape[1:]), classes=names),
-        summary="made",
-        fingerprint="",
-        labels=labels,
-        names=NumberedRows("made", np.arange(len(data))),
-        data=data,
-        count=len(data),
-        in_memory=True,
-    )
+from tests.health.made import source
 
 
 def pictures(n: int = 500) -> Tensor:
