@@ -6,12 +6,14 @@ Kind = Literal["data", "terms", "probe"]
 
 
 class Alarm(NamedTuple):
-    """Something that goes wrong: its name, the evidence and what to try in words, and the step it was seen at."""
+    """Something that goes wrong: its name, the evidence and what to try in words, and the step it was seen at.
+    `patience`: at how many looks in a row it has to be seen before it is raised, as some things pass."""
 
     name: str
     evidence: str
     advice: str
     step: int
+    patience: int = 1
 
     @property
     def line(self) -> dict[str, Any]:
@@ -66,9 +68,9 @@ ALARMS: dict[str, Known] = {
 """Every alarm by its name."""
 
 
-def alarm(name: str, step: int, evidence: str, advice: str | None = None) -> Alarm:
+def alarm(name: str, step: int, evidence: str, advice: str | None = None, patience: int = 1) -> Alarm:
     """The alarm `name` with its advice, or with one that fits the case better."""
-    return Alarm(name, evidence, advice or ALARMS[name].advice, step)
+    return Alarm(name, evidence, advice or ALARMS[name].advice, step, patience)
 
 
 OBJECTIVES = {

@@ -32,6 +32,8 @@ class Monitor:
         self.probes: list[Probed] = []  # the first, the one before the latest, the latest
         self._still: dict[str, int] = {}  # players whose weights are what they were at an earlier probe: its step
         self._absent: dict[str, int] = {}
+        self._sighted: dict[str, int] = {}  # alarms of probes: at how many in a row
+        self._found: list[Alarm] = []  # those of the latest probe
         self._looked = -1
 
     def remember(self, line: Mapping[str, Any]) -> None:
@@ -54,7 +56,7 @@ class Monitor:
             facts = data.DataFacts.read(line)
             return self._settle("data", data.detect(facts, self.bounds))
         if "probe" in line:
-            return self._settle("probe", networks.detect(self._seen, self.bounds))
+            return self._settle("probe", self._found)
         late, over = self._told_late(line), []
         if "event" in line or self._looked > looked:
             raised, over = self._settle("terms", terms.detect(self.history, self.bounds))
@@ -94,11 +96,15 @@ class Monitor:
             self._still = {name: self._still.get(name, last.step) for name in equal}
         self.probes = [*self.probes[:1], *self.probes[1:][-1:], probed]
         self.history.parameters = int(probed.weights["generator"][0]) if "generator" in probed.weights else None
+        self._found = networks.detect(self._seen, self.bounds)
+        self._sighted = {alarm.name: self._sighted.get(alarm.name, 0) + 1 for alarm in self._found}
 
     def _settle(self, kind: Kind, found: list[Alarm]) -> Changes:
         """What is new, and what has been absent for long enough."""
         names = {alarm.name for alarm in found}
-        raised = self._raise(found)
+        raised = self._raise(
+            [alarm for alarm in found if self._sighted.get(alarm.name, alarm.patience) >= alarm.patience]
+        )
         before = [name for name in self.standing if name in ALARMS and ALARMS[name].kind == kind]
         self._absent |= {name: 0 if name in names else self._absent.get(name, 0) + 1 for name in before}
         over = [name for name in before if self._absent[name] >= self.bounds.absent]

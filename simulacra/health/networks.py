@@ -43,7 +43,8 @@ def samples(seen: Probes, bounds: Thresholds) -> Iterator[Alarm]:
     alike = now.diversity < bounds.diversity or now.nearest < bounds.nearest
     if now.distinct < bounds.distinct or (alike and not rising(seen, bounds)):
         words = f"samples are {now.diversity:.2g} times as far apart as real rows, nearest ones {now.nearest:.2g} times"
-        yield alarm("collapse", step, f"{words}; {now.distinct:.0%} of them are distinct")
+        words = f"{words}; {now.distinct:.0%} of them are distinct"
+        yield alarm("collapse", step, words, patience=bounds.alike_for)
 
 
 def rising(seen: Probes, bounds: Thresholds) -> bool:
@@ -58,7 +59,8 @@ def classes(seen: Probes, bounds: Thresholds) -> Iterator[Alarm]:
     if now.means is None or now.means < bounds.significant or seen.young:
         return
     if now.shown is not None and now.shown < bounds.classes and not rising(seen, bounds):
-        yield alarm("classes-lost", step, f"samples show {now.shown:.0%} of the classes that as many real rows show")
+        words = f"samples show {now.shown:.0%} of the classes that as many real rows show"
+        yield alarm("classes-lost", step, words, patience=bounds.alike_for)
     if now.follows is not None and now.follows < bounds.unrelated:
         words = f"class means find the classes asked for {now.follows:.1f} standard errors above chance"
         yield alarm("labels-ignored", step, f"{words}, those of real rows {now.means:.1f}")
@@ -78,7 +80,7 @@ def critic(seen: Probes, bounds: Thresholds) -> Iterator[Alarm]:
         yield alarm("discriminator-useless", step, f"all its scores are alike, to a deviation of {now.flat:.1g}")
     elif now.ranked < bounds.unranked and now.told_apart is not None and now.told_apart > bounds.told_apart:
         words = f"it ranks {now.ranked:.0%} of pairs rightly, though {now.told_apart:.0%} of rows lie next to their own"
-        yield alarm("discriminator-useless", step, f"{words} kind")
+        yield alarm("discriminator-useless", step, f"{words} kind", patience=bounds.unranked_for)
 
 
 def labels_of_critic(seen: Probes, bounds: Thresholds) -> Iterator[Alarm]:

@@ -32,6 +32,7 @@ class Thresholds(Config):
     slope: float = Field(10.0, gt=1, description="Wasserstein: gap of scores per distance; 1 is the bound of theory")
     flat: float = Field(1e-4, gt=0, description="deviation of all scores: no gradient worth the name comes of less")
     unranked: float = Field(0.55, ge=0.5, lt=1, description="share of pairs ranked rightly: chance is 0.5 +- 0.05")
+    unranked_for: int = Field(3, ge=1, description="probes in a row: healthy critics are outrun for two, down to 0.36")
     told_apart: float = Field(
         0.9, gt=0.5, le=1, description="share of rows whose nearest row is of their own kind: 1/2 where laws are equal"
     )
@@ -39,6 +40,7 @@ class Thresholds(Config):
     rising: float = Field(1.1, gt=1, description="diversity over that of the probe before, of samples that still part")
     nearest: float = Field(0.15, gt=0, lt=1, description="median distance to the nearest sample over real rows'")
     distinct: float = Field(0.9, gt=0, le=1, description="share of samples that are no copies of others: all, of 64")
+    alike_for: int = Field(2, ge=1, description="probes in a row that look collapsed: healthy ones may, once, and pass")
     classes: float = Field(0.5, gt=0, lt=1, description="share of classes shown: 64 samples of 10 rarely miss one")
     within: float = Field(0.1, gt=0, lt=1, description="mean distance between samples of a class over real ones' of it")
     unrelated: float = Field(2.0, gt=0, description="standard errors above chance that labels must be foreseen by")

@@ -131,6 +131,32 @@ def test_an_alarm_is_raised_once_over_when_absent_and_may_return() -> None:
     assert said == [([name], []), *[quiet] * DEFAULT.absent, ([], [name]), quiet, ([name], [])]
 
 
+LOST = {"means": 10.0, "shown": 0.1, "diversity": 1.0}
+SHOWN = {"means": 10.0, "shown": 1.0, "diversity": 1.0}
+
+
+def lost_at(*seen: dict[str, Any]) -> list[int]:
+    """The probes of a training of 1,000 steps, one every ten from 600 on, at which lost classes are told."""
+    monitor = Monitor(1000)
+    changes = [monitor.take({"probe": facts, "at": 600 + 10 * k}) for k, facts in enumerate(seen)]
+    return [k for k, change in enumerate(changes) if change.raised]
+
+
+def test_what_passes_is_no_alarm_and_what_lasts_is() -> None:
+    """Samples may look collapsed at one probe (`alike_for`)."""
+    assert DEFAULT.alike_for == 2
+    assert lost_at(SHOWN, LOST, SHOWN, LOST, SHOWN) == []
+    assert lost_at(SHOWN, LOST, SHOWN, LOST, LOST, LOST) == [4]
+    assert lost_at(SHOWN, LOST, LOST, SHOWN, LOST) == [2]  # it stands on, and is raised once
+
+
+def test_sightings_are_counted_on_when_a_run_goes_on() -> None:
+    monitor = Monitor(1000)
+    monitor.remember({"probe": SHOWN, "at": 590})
+    monitor.remember({"probe": LOST, "at": 600})
+    assert [alarm.name for alarm in monitor.take({"probe": LOST, "at": 610}).raised] == ["classes-lost"]
+
+
 def test_what_a_log_says_of_its_alarms_is_remembered() -> None:
     monitor = Monitor(1000)
     first = monitor.take({"probe": {"latents": 0.1}, "at": 5})
