@@ -23,27 +23,26 @@ class Noise(nn.Module):
 
 
 class Direction(nn.Module):
-    """Makes matrices `[outputs, inputs]` of rows of length √2, along the given ones: signals keep their size beside the
-    noise (He et al. 2015)."""
+    """Makes matrices `[outputs, inputs]` of rows of length 1, along the given ones."""
 
     def forward(self, weight: Tensor) -> Tensor:
         """The matrix."""
-        return 2.0**0.5 * normalize(weight, dim=1)
+        return normalize(weight, dim=1)
 
 
 def _normalised(inputs: int, outputs: int, scaled: bool) -> nn.Module:
     """A linear layer with normalised weights (Salimans & Kingma 2016), whose rows learn their lengths too if it
     is `scaled`."""
     layer = nn.Linear(inputs, outputs)
-    nn.init.normal_(layer.weight, 0.0, (2.0 / inputs) ** 0.5)
+    nn.init.normal_(layer.weight, 0.0, inputs**-0.5)
     nn.init.zeros_(layer.bias)
     return weight_norm(layer) if scaled else parametrize.register_parametrization(layer, "weight", Direction())
 
 
 class NoisyMLP(nn.Module):
     """Hidden layers of ReLU units, `noise` on the input and on each of them: the classifier of Salimans et al. 2016 for
-    MNIST. Weights are normalised, and only the last layer learns their lengths: hidden ones that grew would drown the
-    noise."""
+    MNIST. Weights are normalised, and only the last layer learns their lengths: signals that grew would drown the
+    noise, which is about as large as they are where rows have length 1."""
 
     def __init__(
         self, inputs: tuple[int, ...], outputs: int, hidden: Sequence[int], noise: tuple[float, float]
