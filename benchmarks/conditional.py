@@ -13,19 +13,26 @@ over classes of the distance to the training images of that class, about 1 000 s
 None of the papers has such a table: Mirza & Osindero report Parzen windows of perceptrons on MNIST (132 nats); Odena et
 al. and Miyato & Koyama train on ImageNet at 128 pixels, the latter with residual networks and five steps of the
 discriminator to one of the generator, which are one to one here.
+
+The figure shows ten samples of every class, one class per column, of each recipe.
 """
 
 from pathlib import Path
 from typing import Any
 
-from benchmarks.tables import Row, Table, conduct, curve, markdown
+import matplotlib.pyplot as plt
+import torch
+
+import simulacra
+from benchmarks.tables import ROOT, Row, Table, conduct, curve, markdown
 from simulacra.judging import evaluate
 
-STEPS, SAMPLES = 10_000, 10_000
+STEPS, SAMPLES, CLASSES, EACH = 10_000, 10_000, 10, 10
 RECIPES = ("cgan", "acgan", "projection")
 OPTIONS = {"width": "32", "generator.lr": "1e-3", "discriminator.lr": "1e-3"}
 WATCH = {"evaluate": "fid", "evaluate_features": "mnist", "evaluate_every": str(STEPS // 10)}
 SCORES = ("class_accuracy", "fid", "intra_fid")
+PICTURE = ROOT / "docs" / "images" / "conditional.png"
 HEAD = ["command", "class accuracy (bar: 0.97)", "FID", "intra-FID", f"FID every {STEPS // 10} steps", "seconds"]
 
 
@@ -53,8 +60,29 @@ def lines(done: dict[str, dict[str, Any]]) -> list[list[object]]:
     return found
 
 
+def picture(folder: Path) -> None:
+    """Draw the figure, if all runs are there."""
+    if not all((folder / row.key / "model").exists() for row in rows()):
+        return
+    figure, axes = plt.subplots(1, len(RECIPES), figsize=(12, 4.2))
+    for place, row in zip(axes, rows()):
+        model: Any = simulacra.load(folder / row.key)
+        tiles = model.sample_labelled(torch.arange(CLASSES).repeat(EACH), seed=0)[:, 0].unflatten(0, (EACH, CLASSES))
+        place.imshow(torch.cat([torch.cat([*line], 1) for line in tiles]), cmap="gray", vmin=-1, vmax=1)
+        place.set(xticks=[], yticks=[], title=row.recipe)
+    figure.tight_layout(pad=0.8)
+    figure.savefig(PICTURE, dpi=90)
+    plt.close(figure)
+
+
+def text(done: dict[str, dict[str, Any]]) -> str:
+    """The table and the figure."""
+    shown = '<img src="images/conditional.png" width="860" alt="ten samples of every digit by three recipes">'
+    return "\n\n".join([markdown(HEAD, lines(done)), *([shown] if PICTURE.exists() else [])])
+
+
 def main() -> None:
-    conduct(__doc__, lambda out: Table("conditional", rows(), judge), text=lambda done: markdown(HEAD, lines(done)))
+    conduct(__doc__, lambda out: Table("conditional", rows(), judge), text, finish=picture)
 
 
 if __name__ == "__main__":
