@@ -2,6 +2,7 @@
 and from generated ones. Both it and the generator remain.
 """
 
+import torch
 from pydantic import Field
 from torch import Tensor, nn
 from torch.nn.functional import cross_entropy
@@ -44,9 +45,14 @@ class SSGAN(GAN):
             return in_batches(self.classifier, x.to(self.device), 1000)
 
 
-class Realness(nn.Module):
-    """log Σ exp l_k of a classifier's logits: the logit of D(x) = Z/(Z + 1), class K + 1 being "generated" with its
+def realness(logits: Tensor) -> Tensor:
+    """log Σ exp l_k `[N, 1]` of logits `[N, K]`: the logit of D(x) = Z/(Z + 1), class K + 1 being "generated" with its
     logit held at 0 (§5)."""
+    return widen(logits).logsumexp(1, keepdim=True)
+
+
+class Realness(nn.Module):
+    """What a classifier's logits say of how real a row is."""
 
     def __init__(self, classifier: nn.Module) -> None:
         super().__init__()
@@ -54,28 +60,33 @@ class Realness(nn.Module):
 
     def forward(self, x: Tensor) -> Tensor:
         """Scores `[N, 1]`."""
-        return widen(self.classifier(x)).logsumexp(1, keepdim=True)
+        return realness(self.classifier(x))
 
 
 class SemiSupervisedAdversary(Adversary):
     """D descends L_unsupervised, the cost of the plain game, and L_supervised = −log p(y|x, y ≤ K) on the labelled rows
-    beside the batch (§5)."""
+    beside the batch (§5). It is shown plain rows, and pays no penalties."""
 
     model: SSGAN
 
     def discriminate(self, batch: Rows, at: At) -> Terms:
-        """The plain game's cost, and that of the labels."""
-        with parametrize.cached():  # weights are normalised once, not for each kind of rows
-            return {**super().discriminate(batch, at), **self.learn(batch, at)}
+        """The plain game's cost, and that of the labels; rows of all three kinds pass together."""
+        beside = beside_of(batch)
+        kinds = batch.x, self.made(batch, at), beside.x
+        real, fake, labelled = self.model.classifier(torch.cat(kinds)).split([len(rows) for rows in kinds])
+        return self._told(realness(real), realness(fake), batch, at) | self._labels(labelled, beside, at)
 
     def generate(self, batch: Rows, at: At) -> Terms:
         """The plain game's cost, or that of matching features."""
-        with parametrize.cached():
+        with parametrize.cached():  # weights are normalised once, not for either kind of rows
             return super().generate(batch, at)
 
     def learn(self, batch: Rows, at: At) -> Terms:
         """The labels' cost alone."""
         beside = beside_of(batch)
-        logits, labels = widen(self.model.classifier(beside.x)), labels_of(beside)
+        return self._labels(self.model.classifier(beside.x), beside, at)
+
+    def _labels(self, logits: Tensor, beside: Rows, at: At) -> dict[str, Tensor]:
+        logits, labels = widen(logits), labels_of(beside)
         at.watch("accuracy", (logits.argmax(1) == labels).float())
         return {"labels": cross_entropy(logits, labels, reduction="none")}
