@@ -11,13 +11,13 @@ steps, without the unlabelled images and without a generator (`--matching 0`).
 As the authors' published code has it: classifier of 1000-500-250-250-250 units with weight norm, whose lengths are
 fixed but for the last layer's, generator of two layers of 500 with batch norm, 100 rows of each kind per step, Adam at
 3·10⁻³ with β₁ = 0.5, and noise of 0.3 on images of [0, 1], which is 0.6 on ours of [-1, 1], and of 0.5 on hidden
-layers. Otherwise than there: 24 000 steps (40 passes; theirs are 180 000, 300 passes, so this is 13 % of them and twice
-the recipe's own budget), the rate falling linearly to zero where theirs is constant, weights averaged over 1 000 steps
+layers. Otherwise than there: 24 000 steps (40 passes; theirs are 180 000, 300 passes, so this is 13 % of them and the
+recipe's own budget), the rate falling linearly to zero where theirs is constant, weights averaged over 1 000 steps
 where theirs are over 10 000, the unlabelled cost at its full weight where theirs is halved, hidden lengths of 1 where
 theirs come of the first data, ReLU for softplus in the generator.
 
 What was looked at on test images before: two runs of draw 0, broken off, with hidden lengths that were learned (10.2 %
-after 4 800 steps) and fixed at √2 (8.5 % after 9 600). In the latter the last hidden layer's noise was 0.4 % of its
+after 4 800 steps) and fixed at √2 (8.5 % after 9 600). In the latter the last hidden layer's noise was 0.7 % of its
 variance, which is why lengths are 1; no other choice was made after a look.
 """
 
