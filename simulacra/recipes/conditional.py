@@ -71,7 +71,8 @@ def cgan(spec: Spec, size: int, options: ConditionalOptions) -> Plan:
 
     command   simulacra train cgan --data mnist; then simulacra sample RUN --label 3
     budget    14 passes over the data, 4 000 to 20 000 steps
-    score     none measured yet
+    score     0.992 of samples show the class asked for, FID 0.10 (features of `mnist`), MNIST, width 32, 10 000 steps:
+              docs/results.md
     """
     classes, options = _classes(spec, "cgan", options), resolve(spec, options)
     beside = Spec(kind=spec.kind, shape=(spec.shape[0] + classes, *spec.shape[1:]), classes=None)
@@ -93,7 +94,8 @@ def acgan(spec: Spec, size: int, options: AuxiliaryOptions) -> Plan:
 
     command   simulacra train acgan --data mnist; then simulacra sample RUN --label 3
     budget    14 passes over the data, 4 000 to 20 000 steps
-    score     none measured yet
+    score     0.994 of samples show the class asked for, FID 0.13 (features of `mnist`), MNIST, width 32, 10 000 steps:
+              docs/results.md
     """
     classes, options = _classes(spec, "acgan", options), resolve(spec, options)
     require_plain_turns(options, "acgan")
@@ -117,7 +119,8 @@ def projection(spec: Spec, size: int, options: ProjectionOptions) -> Plan:
 
     command   simulacra train projection --data mnist; then simulacra sample RUN --label 3
     budget    14 passes over the data, 4 000 to 20 000 steps
-    score     none measured yet
+    score     0.996 of samples show the class asked for, FID 0.17 (features of `mnist`), MNIST, width 32, 10 000 steps:
+              docs/results.md
     """
     classes, options = _classes(spec, "projection", options), resolve(spec, options)
     critic = whole(Projection(critic_of(spec, options), classes), options)
