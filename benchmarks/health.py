@@ -5,7 +5,8 @@
 A failure is named if one of its accepted alarms was raised at half the budget or before; a healthy run is a false alarm
 if any was raised at all. Failures and their accepted alarms are defined in `FAILURES`. All train networks of base width
 16 for 1 500 steps at a constant rate of 10⁻³ for both players, by which every healthy configuration is known to learn
-MNIST in so many steps (`benchmarks.objectives`); at DCGAN's own rate most of them are still collapsed at the end.
+MNIST in so many steps (`benchmarks.objectives`); at DCGAN's own rate some are still collapsed late in so short a
+training.
 
 `--set tuning` is MNIST, seeds 0 to 2, on which the thresholds of `simulacra.health.thresholds` were set, and is printed
 alone; `--set report` is Fashion-MNIST and flowers at 32 x 32, seeds 3 to 5. Finished runs are kept in

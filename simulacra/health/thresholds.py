@@ -50,9 +50,8 @@ class Thresholds(Config):
     weights: float = Field(50.0, gt=1, description="spectral norm over its start: 10-fold is ordinary from N(0, 0.02)")
     memorised: float = Field(0.5, gt=0, lt=1, description="distance to the nearest training row over that of real rows")
     overfit: float = Field(
-        0.6, gt=0, description="held rows scored so far from training rows to samples: what adaptive augmentation aims "
-        "at; of MNIST 64 rows pass 1, and 1,437 digits end at 0.4 with samples that are fine"
-    )  # fmt: skip
+        0.6, gt=0, description="held rows scored so far from training rows to samples: 1 of 64 rows, 0.4 of good digits"
+    )
 
     duplicates: float = Field(0.9, gt=0, le=1, description="share of distinct rows: a tenth of copies is no accident")
     constant: float = Field(0.5, gt=0, le=1, description="share of constant pixels: 0.15 of MNIST's are, at its edges")
