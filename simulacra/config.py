@@ -46,6 +46,8 @@ class Config(BaseModel):
             path = " ".join(".".join(str(part) for part in first["loc"]).split())
             if first["type"] == "extra_forbidden":
                 raise unknown(f"setting of {what}", path, (name for name, _ in cls.settings())) from None
+            if first["type"] == "value_error":
+                raise UserError(": ".join([what, *[path] * bool(path), str(first["ctx"]["error"])])) from None
             shape = _misshapen(cls, first)
             if first["type"] == "missing" and not shape:
                 raise UserError(f"{what}: '{path}' is missing") from None

@@ -2,10 +2,10 @@
 
 from collections.abc import Callable, Iterable
 from math import cos, pi
-from typing import Annotated, Literal
+from typing import Annotated, Literal, Self
 
 import torch
-from pydantic import Field
+from pydantic import Field, model_validator
 from torch import nn
 
 from simulacra.config import Config
@@ -14,12 +14,20 @@ Decay = Annotated[float, Field(ge=0, lt=1)]
 
 
 class Adam(Config):
-    """Adam (Kingma & Ba 2015); `weight_decay` is decoupled from the gradient (Loshchilov & Hutter 2019)."""
+    """Adam (Kingma & Ba 2015). `weight_decay` is decoupled from the gradient (Loshchilov & Hutter 2019); `l2` is part
+    of it, and so divided by its size as the rest is. One of them at most."""
 
     lr: float = Field(default=2e-4, gt=0, description="learning rate")
     betas: tuple[Decay, Decay] = Field(default=(0.9, 0.999), description="decay of the two moments")
     eps: float = Field(default=1e-8, gt=0, description="added to the root of the second moment")
     weight_decay: float = Field(default=0.0, ge=0, description="share of the weights removed per unit of learning rate")
+    l2: float = Field(default=0.0, ge=0, description="coefficient of half the squared weights, added to the cost")
+
+    @model_validator(mode="after")
+    def _one_decay(self) -> Self:
+        if self.l2 and self.weight_decay:
+            raise ValueError("weight_decay and l2 both shrink the weights: give one of them")
+        return self
 
     def build(self, parameters: Iterable[nn.Parameter], correction: float = 1.0) -> torch.optim.Optimizer:
         """The optimiser. `correction` c < 1 makes room for the extra steps of lazy regularisers: learning rate c·λ
@@ -27,9 +35,9 @@ class Adam(Config):
         parameters = list(parameters)
         fused = all(p.device.type in ("cpu", "cuda") for p in parameters)
         beta1, beta2 = (beta**correction for beta in self.betas)
-        return torch.optim.AdamW(
-            parameters, self.lr * correction, (beta1, beta2), self.eps, weight_decay=self.weight_decay, fused=fused
-        )
+        kind = torch.optim.Adam if self.l2 else torch.optim.AdamW
+        decay = self.l2 or self.weight_decay
+        return kind(parameters, self.lr * correction, (beta1, beta2), self.eps, weight_decay=decay, fused=fused)
 
 
 class SGD(Config):

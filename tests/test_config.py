@@ -45,7 +45,7 @@ def over(**words):
 def test_settings_are_listed_by_dotted_name():
     assert NAMES == [
         "width", "rates", "kind", "average", "flag", "text",
-        "optimizer.lr", "optimizer.betas", "optimizer.eps", "optimizer.weight_decay",
+        "optimizer.lr", "optimizer.betas", "optimizer.eps", "optimizer.weight_decay", "optimizer.l2",
     ]  # fmt: skip
 
 

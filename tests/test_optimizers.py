@@ -47,6 +47,18 @@ def test_weight_decay_is_apart_from_the_gradient():
     assert stepped(optimizer, parameter, 0.0) == pytest.approx(2.0 * (1 - 0.1 * 0.5))
 
 
+def test_l2_is_part_of_the_gradient():
+    """Adam's first step has the length of its rate whatever the gradient, here λw = 1 alone."""
+    parameter = nn.Parameter(torch.full((1,), 2.0, dtype=torch.float64))
+    optimizer = Adam(lr=0.1, l2=0.5).build([parameter])
+    assert stepped(optimizer, parameter, 0.0) == pytest.approx(2.0 - 0.1)
+
+
+def test_weights_are_shrunk_in_one_way():
+    with pytest.raises(UserError, match=r"^optimizer: weight_decay and l2 both shrink.*one of them$"):
+        Adam.read({"l2": 0.1, "weight_decay": 0.1}, "optimizer")
+
+
 def test_the_correction_for_lazy_steps_scales_the_rate_and_stretches_the_moments():
     (group,) = Adam(lr=0.3, betas=(0.0, 0.99)).build([nn.Parameter(torch.ones(1))], 16 / 17).param_groups
     assert group["lr"] == pytest.approx(0.3 * 16 / 17)

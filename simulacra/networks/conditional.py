@@ -53,20 +53,24 @@ class Projection(nn.Module):
 
 
 class Auxiliary(nn.Module):
-    """`network` with a second linear layer beside its last, of `outputs` numbers: a classifier (Odena, Olah & Shlens
-    2017, §3), or what finds a code again (Chen et al. 2016, §4)."""
+    """`network` with a second head beside its last layer, of `outputs` numbers: a classifier (Odena, Olah & Shlens
+    2017, §3), or what finds a code again (Chen et al. 2016, §4). A linear layer; with `hidden` units a batch-normalised
+    layer of them before it (Chen et al., appendix C: 128)."""
 
-    def __init__(self, network: nn.Module, outputs: int) -> None:
+    def __init__(self, network: nn.Module, outputs: int, hidden: int = 0) -> None:
         super().__init__()
         last = [layer for layer in network.modules() if isinstance(layer, nn.Linear)][-1]
-        self.network, self.head = network, nn.Linear(last.in_features, outputs)
+        self.network, self.head = network, nn.Linear(hidden or last.in_features, outputs)
+        if hidden:
+            first = nn.Linear(last.in_features, hidden, bias=False)
+            self.head = nn.Sequential(first, nn.BatchNorm1d(hidden), nn.LeakyReLU(0.1), self.head)
 
     def forward(self, x: Tensor) -> Tensor:
         """Scores `[N, 1]`."""
         return self.network(x)
 
     def both(self, x: Tensor) -> tuple[Tensor, Tensor]:
-        """Scores `[N, 1]` and what the second layer says, `[N, outputs]`."""
+        """Scores `[N, 1]` and what the second head says, `[N, outputs]`."""
         score, phi = features(self.network, x)
         return score, self.head(phi)
 

@@ -21,8 +21,8 @@ class CoGANOptions(Config):
     agreement: float = Field(0.02, ge=0, description="weight of alike features of the two images of one z")
     adversarial: bool = Field(True, description="false: labels alone, no generators; classify_first is what is learned")
     batch: int = Field(64, ge=1, description="rows per step: of each data set and of each generator, so many")
-    generator: Adam = Adam(lr=2e-4, betas=(0.5, 0.999))
-    discriminator: Adam = Adam(lr=2e-4, betas=(0.5, 0.999))
+    generator: Adam = Adam(lr=2e-4, betas=(0.5, 0.999), l2=5e-4)
+    discriminator: Adam = Adam(lr=2e-4, betas=(0.5, 0.999), l2=5e-4)
     schedule: Schedule = Field("constant", description="how the learning rates fall over the horizon")
     average: float | None = Field(0.999, ge=0, lt=1, description="decay of both players' averages; null for none")
 
