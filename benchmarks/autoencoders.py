@@ -21,7 +21,7 @@ from torch import Tensor
 from torch.distributions import MultivariateNormal
 
 import simulacra
-from benchmarks.tables import ROOT, Row, Table, conduct, markdown
+from benchmarks.tables import ROOT, Row, Table, conduct, draw_images, markdown
 from simulacra import images
 from simulacra.buffers import evaluating
 from simulacra.randomness import sample_normal
@@ -84,9 +84,8 @@ def picture(folder: Path) -> None:
     for (codes, drawn), run in zip(axes, runs):
         model: Any = simulacra.load(run)
         _map(codes, model, run.name.split("-")[0])
-        tiles = model.decode(model.prior(20) if hasattr(model, "prior") else sample_normal(20, 2, seed=0))[:, 0]
-        drawn.imshow(torch.cat([torch.cat([*row], 1) for row in tiles.unflatten(0, (4, 5))]), cmap="gray")
-        drawn.set(xticks=[], yticks=[], title="decoded draws of N(0, I)")
+        z = model.prior(20) if hasattr(model, "prior") else sample_normal(20, 2, seed=0)
+        draw_images(drawn, model.decode(z), 5, title="decoded draws of N(0, I)")
     figure.tight_layout()
     figure.savefig(PICTURE, dpi=90)
     plt.close(figure)

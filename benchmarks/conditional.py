@@ -24,7 +24,7 @@ import matplotlib.pyplot as plt
 import torch
 
 import simulacra
-from benchmarks.tables import ROOT, Row, Table, conduct, curve, markdown
+from benchmarks.tables import ROOT, Row, Table, conduct, curve, draw_images, markdown
 from simulacra.judging import evaluate
 
 STEPS, SAMPLES, CLASSES, EACH = 10_000, 10_000, 10, 10
@@ -67,9 +67,8 @@ def picture(folder: Path) -> None:
     figure, axes = plt.subplots(1, len(RECIPES), figsize=(12, 4.2))
     for place, row in zip(axes, rows()):
         model: Any = simulacra.load(folder / row.key)
-        tiles = model.sample_labelled(torch.arange(CLASSES).repeat(EACH), seed=0)[:, 0].unflatten(0, (EACH, CLASSES))
-        place.imshow(torch.cat([torch.cat([*line], 1) for line in tiles]), cmap="gray", vmin=-1, vmax=1)
-        place.set(xticks=[], yticks=[], title=row.recipe)
+        images = model.sample_labelled(torch.arange(CLASSES).repeat(EACH), seed=0)
+        draw_images(place, images, CLASSES, title=row.recipe)
     figure.tight_layout(pad=0.8)
     figure.savefig(PICTURE, dpi=90)
     plt.close(figure)

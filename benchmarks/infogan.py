@@ -27,7 +27,7 @@ import torch
 from torch import Tensor
 
 import simulacra
-from benchmarks.tables import ROOT, Row, Table, conduct, curve, markdown
+from benchmarks.tables import ROOT, Row, Table, conduct, curve, draw_images, markdown
 from simulacra.features.catalogue import find_extractor
 from simulacra.images import to_uint8
 from simulacra.models.infogan import InfoGAN
@@ -108,9 +108,7 @@ def picture(folder: Path) -> None:
     model: Any = simulacra.load(folder / "infogan-0")
     figure, axes = plt.subplots(1, 3, figsize=(12, 4.5))
     for place, title, sheet in zip(axes, TITLES, panels(model)):
-        tiles = sheet[:, 0].unflatten(0, (-1, COLUMNS))
-        place.imshow(torch.cat([torch.cat([*row], 1) for row in tiles]), cmap="gray", vmin=-1, vmax=1)
-        place.set(xticks=[], yticks=[], title=title)
+        draw_images(place, sheet, COLUMNS, title=title)
     figure.tight_layout(pad=0.8)
     figure.savefig(PICTURE, dpi=90)
     plt.close(figure)

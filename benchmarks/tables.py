@@ -22,8 +22,10 @@ from pathlib import Path
 from typing import Any
 
 import torch
+from torch import Tensor
 from torch.utils._python_dispatch import TorchDispatchMode
 from torch.utils.flop_counter import flop_registry
+from torchvision.utils import make_grid
 
 import simulacra
 from simulacra.data import Feed, open_data
@@ -164,6 +166,12 @@ def spread(values: Sequence[float], digits: int) -> str:
     """Mean and standard deviation."""
     deviation = f" ± {statistics.stdev(values):.{digits}f}" if len(values) > 1 else ""
     return f"{statistics.mean(values):.{digits}f}{deviation}"
+
+
+def draw_images(place: Any, images: Tensor, columns: int, **titles: str) -> None:
+    """Grey images `[N, 1, H, W]` in [-1, 1] on matplotlib's axes, row by row without a gap."""
+    place.imshow(make_grid(images.cpu(), columns, padding=0)[0], cmap="gray", vmin=-1, vmax=1)
+    place.set(xticks=[], yticks=[], **titles)
 
 
 def curve(run: Path, score: str) -> list[tuple[int, float]]:

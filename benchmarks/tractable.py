@@ -21,11 +21,10 @@ from pathlib import Path
 from typing import Any
 
 import matplotlib
-import torch
 from torch import Tensor
 
 import simulacra
-from benchmarks.tables import ROOT, Row, Table, conduct, curve, markdown
+from benchmarks.tables import ROOT, Row, Table, conduct, curve, draw_images, markdown
 from simulacra.capabilities import Completes
 from simulacra.data import open_data
 from simulacra.data.batch import to_unit
@@ -103,8 +102,7 @@ def draw(panels: list[tuple[str, Tensor]]) -> None:
     """A titled row of images for each panel."""
     figure, axes = plt.subplots(len(panels), 1, figsize=(6, 0.56 * len(panels) + 0.1), squeeze=False)
     for place, (title, x) in zip(axes[:, 0], panels):
-        place.imshow(torch.cat([*x[:, 0].cpu()], 1), cmap="gray", vmin=-1, vmax=1)
-        place.set(xticks=[], yticks=[])
+        draw_images(place, x, len(x))
         place.set_ylabel(title, rotation=0, ha="right", va="center", fontsize=9)
     figure.tight_layout(pad=0.4)
     figure.savefig(PICTURE, dpi=100)
