@@ -30,6 +30,7 @@ class DataFacts:
         rows, looked_at: how many there are, and how many of them were drawn.
         broken: how many of all rows in memory hold values that are not finite; the name of the first.
         distinct: share of the rows looked at that are no copies.
+        bits: whether rows are vectors of zeros and ones alone, of which there are so many and no more.
         constant: share of their numbers that are equal in all of them.
         low, high: the least and the largest number.
         classes: classes that are declared, 0 where there are none; `shown` of them have rows.
@@ -42,6 +43,7 @@ class DataFacts:
     broken: int = 0
     first_broken: str | None = None
     distinct: float = 1.0
+    bits: bool = False
     constant: float = 0.0
     low: float = 0.0
     high: float = 0.0
@@ -86,6 +88,7 @@ def look(source: Source, conditional: bool) -> DataFacts:
         broken=len(broken),
         first_broken=source.name_of(int(broken[0])) if len(broken) else None,
         distinct=_distinct(flat),
+        bits=source.spec.kind == "vector" and bool(((finite == 0) | (finite == 1)).all()),
         constant=float((finite == finite[:1]).all(0).float().mean()) if len(finite) > 1 else 0.0,
         low=float(unit.min()),
         high=float(unit.max()),
@@ -130,7 +133,7 @@ def _of_rows(facts: DataFacts, bounds: Thresholds) -> Iterator[Alarm]:
             f"{facts.broken:,} of {facts.rows:,} rows hold NaN or infinite values, the first is {facts.first_broken}"
         )
         yield alarm("data-not-finite", 0, words)
-    if facts.distinct < bounds.duplicates:
+    if facts.distinct < bounds.duplicates and not facts.bits:
         words = f"of {facts.looked_at:,} rows looked at, {1 - facts.distinct:.0%} are copies of others"
         yield alarm("data-duplicates", 0, words)
 

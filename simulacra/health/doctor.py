@@ -125,6 +125,7 @@ def _reading(monitor: Monitor, record: Mapping[str, Any], bounds: Thresholds) ->
     if not history.first:
         return ["nothing has been logged yet"]
     if any(name.startswith("discriminate/") for name in history.late[-1]):
-        newest = monitor.probes[-1] if monitor.probes else None
-        return [*reading.of_game(history, bounds), *reading.of_samples(newest, monitor.standing)]
+        newest, alarms = monitor.probes[-1] if monitor.probes else None, monitor.standing
+        samples = reading.of_samples(newest, history.goal, alarms, bounds)
+        return [*reading.of_game(history, alarms, bounds), *samples]
     return [*reading.of_one_player(history, bounds)]

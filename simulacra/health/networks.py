@@ -40,11 +40,18 @@ def samples(seen: Probes, bounds: Thresholds) -> Iterator[Alarm]:
         yield alarm("constant-latent", step, f"of 64 latents {now.latents:.0%} are distinct")
     if now.distinct is None or now.diversity is None or now.nearest is None or seen.young:
         return
-    alike = now.diversity < bounds.diversity or now.nearest < bounds.nearest
-    if now.distinct < bounds.distinct or (alike and not rising(seen, bounds)):
+    if now.distinct < bounds.distinct or (alike(now, bounds) and not rising(seen, bounds)):
         words = f"samples are {now.diversity:.2g} times as far apart as real rows, nearest ones {now.nearest:.2g} times"
         words = f"{words}; {now.distinct:.0%} of them are distinct"
         yield alarm("collapse", step, words, patience=bounds.alike_for)
+
+
+def alike(now: Probed, bounds: Thresholds) -> bool:
+    """Whether samples lie nearer to each other than real rows do, and than their latents let them."""
+    assert now.diversity is not None
+    assert now.nearest is not None
+    room = 1.0 if now.room is None else now.room
+    return now.diversity < bounds.diversity or now.nearest < bounds.nearest * room
 
 
 def rising(seen: Probes, bounds: Thresholds) -> bool:
@@ -95,8 +102,10 @@ def labels_of_critic(seen: Probes, bounds: Thresholds) -> Iterator[Alarm]:
 
 
 def units(seen: Probes, bounds: Thresholds) -> Iterator[Alarm]:
-    """Whether layers have units that nothing switches on."""
+    """Whether layers have units that nothing switches on, from the start or for good."""
     worst: dict[str, float] = {}
+    if seen.young and seen.now.step > 0:
+        return
     for layer, share in seen.now.dead.items():
         if share > (bounds.dead_leaky if "Leaky" in layer or "PReLU" in layer else bounds.dead):
             worst[layer] = share

@@ -33,6 +33,7 @@ class Probed:
         finite: whether all samples are.
         distinct, diversity, nearest, told_apart: of samples beside real rows (`rows.Beside`).
         latents: share of distinct latents.
+        room: how far apart latents let samples be (`rows.room`).
         within: mean distance between samples of one class over that of real rows of it.
         shown: share of the classes that real rows show to which samples belong.
         means, follows: standard errors above chance at which class means find the labels of real rows, and the classes
@@ -56,6 +57,7 @@ class Probed:
     nearest: float | None = None
     told_apart: float | None = None
     latents: float | None = None
+    room: float | None = None
     within: float | None = None
     shown: float | None = None
     means: float | None = None
@@ -132,7 +134,8 @@ class Prober:
         beside = rows.compare(fake, self._real)
         found |= {name: value for name, value in asdict(beside).items() if name != "distance"}
         if isinstance(model, HasPrior):
-            found["latents"] = rows.distinct(model.prior(len(fake), seed=0))
+            latents = model.prior(len(fake), seed=0)
+            found |= {"latents": rows.distinct(latents), "room": rows.room(latents, self._real)}
         if self._train is not None:
             found["memorised"] = rows.memorised(fake, self._train)
         return found | self._classes(fake) | (self._scores(fake, beside.distance) if self.scored else {})

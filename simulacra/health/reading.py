@@ -4,6 +4,7 @@ from collections.abc import Collection, Iterator
 
 from simulacra.health import terms
 from simulacra.health.history import History
+from simulacra.health.networks import alike
 from simulacra.health.probe import Probed
 from simulacra.health.terms import FAKE, KNOWS_NOTHING, REAL
 from simulacra.health.thresholds import DEFAULT, Thresholds
@@ -25,17 +26,20 @@ EQUILIBRIUM = {
 }
 """What scores and costs are where the discriminator knows nothing."""
 COLLAPSE = {"collapse", "classes-lost", "constant-latent"}
+LOST = ("discriminator-overpowers", "vanishing-gradient", "frozen-player", "discriminator-useless")
+"""Alarms under which the generator learns next to nothing of the discriminator."""
 
 
-def of_game(history: History, bounds: Thresholds = DEFAULT) -> Iterator[str]:
-    """What discriminator and generator say, and what it would be at equilibrium."""
+def of_game(history: History, alarms: Collection[str] = (), bounds: Thresholds = DEFAULT) -> Iterator[str]:
+    """What discriminator and generator say, and what it would be at equilibrium; `alarms`: names of those that
+    stand."""
     cost, said = terms.discriminator_cost(history, bounds), terms.seen(history, bounds)
     if cost is None:
         return
     yield f"lately the discriminator's cost is {cost:.3g}{said}"
     if (words := EQUILIBRIUM.get(history.objective or "")) is not None:
         yield f"under {history.objective}, {words}"
-    yield _is_zero_normal(history, cost)
+    yield _is_zero_normal(history, cost, alarms)
     yield from _gap(history, bounds)
     yield (
         "costs of the two players do not say whether samples improve, as each is measured against the other: judge by "
@@ -43,15 +47,19 @@ def of_game(history: History, bounds: Thresholds = DEFAULT) -> Iterator[str]:
     )
 
 
-def _is_zero_normal(history: History, cost: float) -> str:
+def _is_zero_normal(history: History, cost: float, alarms: Collection[str]) -> str:
     """The answer to the question asked most."""
     ignorance = KNOWS_NOTHING.get(history.objective or "")
     asked = "is a discriminator's cost near 0 normal?"
+    if history.objective is None:
+        return f"{asked} What one that knows nothing pays is not known of this game: look at the samples"
     if ignorance is None:
-        return f"{asked} It has no meaning under {history.objective or 'this game'}: 0 is no bound"
+        return f"{asked} It has no meaning under {history.objective}: 0 is no bound"
     share = cost / ignorance
     if share < DEFAULT.overpowered:
         return f"{asked} Not for so long: at {share:.1%} of ignorance there is next to nothing left to learn from it"
+    if lost := next((name for name in LOST if name in alarms), None):
+        return f"{asked} Not here, at {share:.0%} of ignorance's: {lost} stands, so the generator learns little"
     if share < 0.25:
         return f"{asked} Yes, early on and even later: it is {share:.0%} of ignorance's, and the generator still learns"
     if share < 0.9:
@@ -70,12 +78,22 @@ def _gap(history: History, bounds: Thresholds) -> Iterator[str]:
         yield f"the estimate D(x) - D(G(z)) is {real - fake:.3g} lately; watch its course, not its size"
 
 
-def of_samples(probed: Probed | None, alarms: Collection[str] = ()) -> Iterator[str]:
-    """Whether this is collapse, by the newest probe and the names of the alarms that stand."""
+def of_samples(
+    probed: Probed | None, goal: int, alarms: Collection[str] = (), bounds: Thresholds = DEFAULT
+) -> Iterator[str]:
+    """Whether this is collapse, by the newest probe of a training of `goal` steps and the names of the alarms that
+    stand."""
     if probed is None or probed.diversity is None or probed.nearest is None or probed.told_apart is None:
         yield "is this collapse? The log does not say: look whether previews repeat themselves, or score recall"
         return
-    verdict = "Yes" if COLLAPSE & {*alarms} else "No"
+    if COLLAPSE & {*alarms}:
+        verdict = "Yes"
+    elif bounds.young(probed.step, goal):
+        verdict = f"Too early to say before step {bounds.grown(goal):,}"
+    elif alike(probed, bounds) or (probed.shown is not None and probed.shown < bounds.classes):
+        verdict = "It may be, though no alarm stands: samples may still part, and the next probes tell"
+    else:
+        verdict = "No"
     yield (
         f"is this collapse? {verdict}: at step {probed.step:,} samples of different latents are {probed.diversity:.2g} "
         f"times as far apart as real rows on average, nearest ones {probed.nearest:.2g} times; of their classes "

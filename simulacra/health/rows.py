@@ -56,6 +56,19 @@ def spread(rows: Tensor) -> float:
     return float(d.sum() / (len(d) * (len(d) - 1)))
 
 
+def room(latents: Tensor, real: Tensor) -> float:
+    """How far apart neighbours among `latents` `[N, J]` lie for how far all of them spread, over the same of `real`
+    rows, at most 1: samples of two latents cannot keep the distances of rows that vary in twenty ways."""
+    theirs, ours = _crowding(real), _crowding(latents)
+    return 1.0 if theirs is None or ours is None else min(ours / theirs, 1.0)
+
+
+def _crowding(rows: Tensor) -> float | None:
+    """Median distance to the nearest row over the mean distance; None where rows are alike."""
+    far = spread(rows)
+    return float(nearest_of(rows, rows, own=True).median()) / far or None if far else None
+
+
 def nearest_of(rows: Tensor, others: Tensor, own: bool = False) -> Tensor:
     """Distance of each row `[N, ...]` to the nearest of `others` `[M, ...]`; `own`: they are the first of them, and a
     row is not its own neighbour."""

@@ -1,5 +1,7 @@
 """Where something ordinary ends and an alarm begins: every number, with its reason."""
 
+from math import ceil
+
 from pydantic import Field
 
 from simulacra.config import Config
@@ -38,7 +40,9 @@ class Thresholds(Config):
     )
     diversity: float = Field(0.25, gt=0, lt=1, description="mean distance between samples over that of real rows")
     rising: float = Field(1.1, gt=1, description="diversity over that of the probe before, of samples that still part")
-    nearest: float = Field(0.15, gt=0, lt=1, description="median distance to the nearest sample over real rows'")
+    nearest: float = Field(
+        0.15, gt=0, lt=1, description="median distance to the nearest sample over real rows', times the latents' room"
+    )
     distinct: float = Field(0.9, gt=0, le=1, description="share of samples that are no copies of others: all, of 64")
     alike_for: int = Field(2, ge=1, description="probes in a row that look collapsed: healthy ones may, once, and pass")
     classes: float = Field(0.5, gt=0, lt=1, description="share of classes shown: 64 samples of 10 rarely miss one")
@@ -61,9 +65,13 @@ class Thresholds(Config):
     every: float = Field(0.01, gt=0, le=1, description="share of training between two looks at the terms")
     absent: int = Field(3, ge=1, description="looks without an alarm until it is over: none flickers")
 
+    def grown(self, goal: int) -> int:
+        """The step from which on a training of `goal` steps is judged."""
+        return ceil(max(self.grace * goal, self.grace_steps))
+
     def young(self, step: int, goal: int) -> bool:
         """Whether a training of `goal` steps is not to be judged yet."""
-        return step < max(self.grace * goal, self.grace_steps)
+        return step < self.grown(goal)
 
 
 DEFAULT = Thresholds.model_validate({})

@@ -26,6 +26,11 @@ def test_noise_and_known_data_are_well() -> None:
     assert names(open_data("ring")) == []
 
 
+def test_strings_of_a_grammar_may_be_copies() -> None:
+    assert look(open_data("grammar"), False).distinct < DEFAULT.duplicates
+    assert names(open_data("grammar")) == []
+
+
 def test_a_value_that_is_not_finite_is_found_wherever_it_is() -> None:
     points = torch.randn(20_000, 2, generator=torch.Generator().manual_seed(0))
     points[15_321, 1] = torch.nan

@@ -54,6 +54,7 @@ def test_a_healthy_probe_raises_nothing() -> None:
         ({"distinct": 0.85}, {"distinct": 0.95}, "collapse"),
         ({"diversity": 0.24}, {"diversity": 0.26}, "collapse"),
         ({"nearest": 0.14}, {"nearest": 0.16}, "collapse"),
+        ({"nearest": 0.14, "room": 1.0}, {"nearest": 0.14, "room": 0.9}, "collapse"),
         ({"shown": 0.4}, {"shown": 0.5}, "classes-lost"),
         ({"shown": 0.4}, {"shown": 0.4, "means": 3.0}, "classes-lost"),
         ({"follows": 1.9}, {"follows": 2.1}, "labels-ignored"),
@@ -91,7 +92,9 @@ def test_only_what_is_wrong_from_the_start_is_told_of_a_young_training() -> None
         "labelled": 0.5,
     }
     assert names(young=True, **bad) == []
-    assert names(young=True, latents=0.1, dead={"g/1 (ReLU)": 1.0}) == ["constant-latent", "dead-units"]
+    dead = {"dead": {"g/1 (ReLU)": 1.0}}
+    assert names(young=True, latents=0.1, **dead) == ["constant-latent"]
+    assert names(young=True, step=0, **dead) == names(**dead) == ["dead-units"]
 
 
 def test_the_slope_of_a_critic_matters_under_wasserstein_alone() -> None:

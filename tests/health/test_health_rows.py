@@ -10,6 +10,14 @@ from torch import nn
 from simulacra.health import modules, rows
 
 
+def test_room_is_what_latents_leave_of_the_distances_of_rows() -> None:
+    """Real rows 0, 3, 4: nearest 1 of 8/3 on average. Latents 0, 1, 2, 9: nearest 1 of 14/3."""
+    real, latents = torch.tensor([[0.0], [3.0], [4.0]]), torch.tensor([[0.0], [1.0], [2.0], [9.0]])
+    assert rows.room(latents, real) == pytest.approx((3 / 14) / (3 / 8))
+    assert rows.room(7.0 * real, real) == rows.room(real, latents) == 1.0
+    assert rows.room(torch.ones(4, 2), real) == rows.room(latents, torch.ones(4, 2)) == 1.0
+
+
 def test_three_points_by_hand() -> None:
     """Real rows 0, 3, 4 on a line: distances 3, 4, 1, mean 8/3, nearest 3, 1, 1, median 1. Generated ones half as far
     apart: 100, 101.5, 102."""

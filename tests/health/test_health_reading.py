@@ -1,0 +1,66 @@
+"""The answers that doctor gives: what they depend on, and that they never contradict an alarm."""
+
+from collections.abc import Collection
+from dataclasses import replace
+from math import log
+
+import pytest
+
+from simulacra.health import reading
+from simulacra.health.history import History
+from simulacra.health.thresholds import DEFAULT
+from tests.health.test_health_networks import WELL
+
+GOAL = 4000
+ALIKE = replace(WELL, diversity=0.2)
+
+
+def collapse(probed=WELL, alarms: Collection[str] = ()) -> str:
+    """The verdict."""
+    answer = next(reading.of_samples(probed, GOAL, alarms))
+    return answer.removeprefix("is this collapse? ").split(":")[0]
+
+
+def test_collapse_has_four_answers() -> None:
+    assert collapse() == "No"
+    assert collapse(alarms=["classes-lost"]) == "Yes"
+    assert collapse(ALIKE).startswith("It may be, though no alarm stands")
+    assert collapse(replace(WELL, shown=0.4)).startswith("It may be")
+    assert collapse(replace(ALIKE, step=499)) == "Too early to say before step 500"
+    assert collapse(replace(ALIKE, step=499), ["constant-latent"]) == "Yes"
+
+
+def test_nothing_is_said_of_samples_that_nobody_looked_at() -> None:
+    assert collapse(None).startswith("The log does not say")
+
+
+def zero(cost: float, alarms: Collection[str] = (), objective: str | None = "non-saturating") -> str:
+    """The answer on a discriminator's cost near 0."""
+    history = History(GOAL, objective, None)
+    for step in range(20):
+        history.add({"step": step, "discriminate/real": cost / 2, "discriminate/fake": cost / 2})
+    (answer,) = [line for line in reading.of_game(history, alarms) if "near 0 normal?" in line]
+    return answer.split("? ")[1]
+
+
+@pytest.mark.parametrize(
+    ("share", "words"),
+    [(0.001, "Not for so long"), (0.1, "Yes, early on"), (0.5, "Yes for a while"), (1.0, "It is not")],
+)
+def test_a_cost_near_zero_is_read_by_its_share_of_ignorance(share: float, words: str) -> None:
+    assert zero(share * 2 * log(2)).startswith(words)
+
+
+@pytest.mark.parametrize("name", ["vanishing-gradient", "frozen-player", "discriminator-useless"])
+@pytest.mark.parametrize("share", [0.1, 0.5, 1.0])
+def test_a_generator_is_not_said_to_learn_under_an_alarm(name: str, share: float) -> None:
+    answer = zero(share * 2 * log(2), [name])
+    assert answer.startswith("Not here")
+    assert name in answer
+    assert zero(share * 2 * log(2), ["data-duplicates"]) == zero(share * 2 * log(2))
+
+
+def test_what_has_no_bound_or_is_not_known_is_said_so() -> None:
+    assert zero(0.1, objective="wasserstein").startswith("It has no meaning under wasserstein: 0 is no bound")
+    assert zero(0.1, objective=None).startswith("What one that knows nothing pays is not known")
+    assert DEFAULT.grown(GOAL) == 500
