@@ -7,7 +7,7 @@ from typing import TYPE_CHECKING, Annotated, Any, NamedTuple
 
 import typer
 
-from simulacra.cli.options import Json
+from simulacra.cli.options import Json, with_article
 from simulacra.errors import UserError
 
 if TYPE_CHECKING:
@@ -86,8 +86,8 @@ def _open(run: str, out: str, device: str, needs: str, data: str | None = None, 
     model = subject.model
     if model is None or not isinstance(model, CAPABILITIES[needs]):
         lacks = "has no prior to draw from and decode" if needs == "prior" else f"cannot {needs}"
-        name = getattr(model, "name", "model")
-        raise UserError(f"{run} is a {name}, which {lacks}: it can {', '.join(verbs(model)) or 'do nothing'}")
+        name = with_article(getattr(model, "name", "model"))
+        raise UserError(f"{run} is {name}, which {lacks}: it can {', '.join(verbs(model)) or 'do nothing'}")
     return _Opened(subject, suffix_of(out, subject.spec, still=still), data)
 
 

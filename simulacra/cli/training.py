@@ -8,7 +8,7 @@ from typing import Annotated, Any
 
 import typer
 
-from simulacra.cli.options import OWN_OPTIONS, Json, flags_of, given, pairs, print_table, with_options
+from simulacra.cli.options import OWN_OPTIONS, Json, flags_of, given, pairs, print_table, with_article, with_options
 from simulacra.errors import UserError, unknown
 from simulacra.settings import RunOptions
 
@@ -75,13 +75,18 @@ def _slug(word: str) -> str:
 
 def sample(
     run: Annotated[str, typer.Argument(help="a run, an artifact, or a hub id OWNER/NAME")],
-    n: Annotated[int, typer.Option("-n", "--number", min=1, help="how many")] = 64,
+    n: Annotated[
+        int | None, typer.Option("-n", "--number", min=1, help="how many; of each --label, if given (default: 64)")
+    ] = None,
     seed: Annotated[int, typer.Option(min=0, max=2**62 - 1, help="which samples: equal seeds give equal ones")] = 0,
     truncation: Annotated[
         float | None, typer.Option(help="keep latents within ± this: more typical samples of fewer kinds")
     ] = None,
-    label: Annotated[str | None, typer.Option(help="only this class, by name or number")] = None,
+    label: Annotated[
+        list[str] | None, typer.Option(help="only this class, by name or number; may be given several times")
+    ] = None,
     per_class: Annotated[int | None, typer.Option(min=1, help="so many of every class, class by class")] = None,
+    both: Annotated[bool, typer.Option("--pairs", help="of two domains: both images of each, side by side")] = False,
     out: Annotated[
         str | None,
         typer.Option(help="X.png: a grid; X/: a folder of PNGs; X.npz: arrays; X.txt: strings (default: samples.png)"),
@@ -90,52 +95,72 @@ def sample(
 ) -> None:
     """Draw samples from a trained model. Needs neither the data nor the options it was trained with."""
     from simulacra.artifact import load
-    from simulacra.capabilities import HasText, Samples, Truncates, verbs
+    from simulacra.capabilities import HasClasses, HasText, Samples, Truncates, verbs
     from simulacra.precision import choose_device
 
     model = load(run, device=choose_device(device))
     if not isinstance(model, Samples):
-        raise UserError(f"{run} is a {model.name}, which cannot sample: it can {', '.join(verbs(model))}")
-    if label is not None or per_class is not None:
-        samples = _of_classes(model, run, n, seed, label, per_class, truncation)
-    elif truncation is None:
-        samples = model.sample(n, seed=seed)
-    elif isinstance(model, Truncates):
-        samples = model.truncated(n, truncation, seed=seed)
+        raise UserError(f"{run} is {with_article(model.name)}, which cannot sample: it can {', '.join(verbs(model))}")
+    about = f"{run} is {with_article(model.name)}"
+    if label or per_class is not None:
+        if both or truncation is not None:
+            raise UserError("--truncation and --pairs are of any class: leave them out, or --label and --per-class")
+        labels = _labels(model, about, n, label, per_class)
+        samples = model.sample_labelled(labels, seed=seed)
     else:
-        raise UserError(f"{run} is a {model.name}, whose latents cannot be truncated: leave out --truncation")
+        n = n or 64
+        labels = model.labels(n, seed=seed) if isinstance(model, HasClasses) else None
+        if both:
+            samples = _pairs(model, about, n, seed, truncation)
+        elif truncation is None:
+            samples = model.sample(n, seed=seed)
+        elif isinstance(model, Truncates):
+            samples = model.truncated(n, truncation, seed=seed)
+        else:
+            raise UserError(f"{about}, whose latents cannot be truncated: leave out --truncation")
     out = out or ("samples.txt" if isinstance(model, HasText) else "samples.png")
-    _write(model, run, samples.cpu(), out)
-    print(f"{len(samples)} samples in {out}")
+    _write(model, about, samples.cpu(), out, labels)
+    print(f"{len(samples)} {'pairs' if both else 'samples'} in {out}")
 
 
-def _write(model: Any, run: str, samples: Any, out: str) -> None:
+def _write(model: Any, about: str, samples: Any, out: str, labels: Any) -> None:
     from simulacra import images
     from simulacra.capabilities import HasText
 
     if not out.lower().endswith(".txt") or Path(out).is_dir():
-        images.write(samples, out, model.spec)
+        images.write(samples, out, model.spec, labels)
     elif isinstance(model, HasText):
         images.write_lines(model.text(samples), out)
     else:
-        raise UserError(f"{run} is a {model.name}, which makes no strings: write X.png, X/ or X.npz")
+        raise UserError(f"{about}, which makes no strings: write X.png, X/ or X.npz")
 
 
-def _of_classes(
-    model: Any, run: str, n: int, seed: int, label: str | None, per_class: int | None, truncation: float | None
-) -> Any:
-    """`n` samples of one class, or `per_class` of one or of every class."""
+def _pairs(model: Any, about: str, n: int, seed: int, truncation: float | None) -> Any:
+    """The two images of each sample in one."""
+    import torch
+
+    from simulacra.capabilities import Pairs
+
+    if not isinstance(model, Pairs):
+        raise UserError(f"{about}, which makes single images: leave out --pairs")
+    if truncation is not None:
+        raise UserError("--truncation is of single images: leave it out, or --pairs")
+    return torch.cat(model.pairs(n, seed=seed).unbind(1), -1)
+
+
+def _labels(model: Any, about: str, n: int | None, wanted: list[str] | None, per_class: int | None) -> Any:
+    """Of so many samples of each of some classes, or of every class."""
     import torch
 
     from simulacra.capabilities import HasClasses
 
     names = model.spec.classes
     if not isinstance(model, HasClasses):
-        raise UserError(f"{run} is a {model.name}, which knows no classes: leave out --label and --per-class")
-    if truncation is not None:
-        raise UserError("--truncation is of samples of any class: leave it out, or --label and --per-class")
-    classes = range(len(names)) if label is None else [_class(label, names)]
-    return model.sample_labelled(torch.tensor([*classes]).repeat_interleave(per_class or n), seed=seed)
+        raise UserError(f"{about}, which knows no classes: leave out --label and --per-class")
+    if n is not None and per_class is not None:
+        raise UserError("-n and --per-class both say how many: leave out one of them")
+    classes = [_class(word, names) for word in wanted] if wanted else range(len(names))
+    return torch.tensor([*classes]).repeat_interleave(per_class or n or 64)
 
 
 def _class(word: str, names: tuple[str, ...]) -> int:
