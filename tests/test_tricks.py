@@ -12,7 +12,7 @@ from simulacra.models.adversary import Adversary, Penalties, Tricks, flat
 from simulacra.models.discriminator import DiscriminatorConfig, discriminator, see_each_other
 from simulacra.models.gan import GAN, GANConfig
 from simulacra.networks.features import features
-from simulacra.networks.minibatch import MinibatchDeviation
+from simulacra.networks.minibatch import MinibatchDeviation, MinibatchDiscrimination
 from simulacra.networks.mlp import MLP
 from simulacra.recipes import find
 from tests.test_sight import told
@@ -93,16 +93,20 @@ def test_with_a_minibatch_layer_rows_see_each_other(name, minibatch):
     assert grad[1].abs().sum() > 0
 
 
-def test_a_minibatch_layer_keeps_what_the_last_layer_knew():
+@pytest.mark.parametrize(
+    "layer", [lambda inputs: MinibatchDeviation(), lambda inputs: MinibatchDiscrimination(inputs, 100, 5)]
+)
+def test_a_minibatch_layer_begins_with_what_the_last_layer_knew(layer):
     torch.manual_seed(0)
     network = MLP((2,), (1,), 4, 1)
     x = torch.randn(5, 2)
     before = network(x)
-    see_each_other(network, lambda inputs: MinibatchDeviation())
-    last = [*(layer for layer in network.modules() if isinstance(layer, nn.Linear))][-1]
-    with torch.no_grad():
-        last.weight[:, 4:] = 0
-    assert torch.allclose(network(x), before, atol=1e-6)
+    see_each_other(network, layer)
+    after = network(x)
+    assert torch.allclose(after, before, atol=1e-6)
+    last = [*(one for one in network.modules() if isinstance(one, nn.Linear))][-1]
+    after.sum().backward()
+    assert last.weight.grad[:, 4:].abs().sum() > 0  # what rows see of each other is learned to matter
 
 
 def test_virtual_norm_makes_samples_independent_of_each_other_even_in_training():
@@ -112,6 +116,17 @@ def test_virtual_norm_makes_samples_independent_of_each_other_even_in_training()
     z = torch.randn(5, 3)
     assert torch.allclose(model.synthesise(z)[:2], model.synthesise(z[:2]), atol=1e-6)
     assert torch.allclose(model.decode(z), model.synthesise(z), atol=1e-6)
+
+
+@pytest.mark.parametrize("name", ["cgan", "acgan", "infogan"])
+def test_the_reference_of_classes_and_codes_is_of_their_own_latents(name):
+    kind = find(name)
+    spec = Spec(kind="image", shape=(1, 8, 8), classes=("a", "b", "c"))
+    options = kind.options().with_overrides({"generator_norm": "virtual", "width": "2", "latent": "3"}, name)
+    model = kind.build(spec, 100, options).model
+    (reference,) = [value for key, value in model.state_dict().items() if key.endswith("reference")]
+    assert torch.equal(reference, model.prior(64, seed=0))
+    assert torch.equal(model.decode(reference[:2]), model.decode(reference)[:2])
 
 
 def test_adaptive_augmentation_moves_its_probability_by_the_images_seen():
@@ -142,6 +157,9 @@ def test_adaptive_augmentation_moves_its_probability_by_the_images_seen():
         ("dcgan", {"adapt": 0.6, "objective": "wasserstein", "clip": 0.1}, "--augment"),
         ("gan", {"smoothing": 0.1, "objective": "wasserstein", "clip": 0.1}, "no labels"),
         ("acgan", {"feature_matching": 1.0}, "second task"),
+        ("gan", {"minibatch": "deviation", "batch": 1}, "choose a larger --batch"),
+        ("gan", {"minibatch": "discrimination", "batch": 8, "pack": 8}, "one alone is judged"),
+        ("projection", {"generator_norm": "virtual"}, "by batch norm, not virtual"),
     ],
 )
 def test_what_cannot_work_is_refused(name, options, words):

@@ -37,8 +37,9 @@ class ConditionalGAN(GAN):
     def _build(self, config: GANConfig, spec: Spec) -> nn.Module:
         assert isinstance(config, ConditionalGANConfig)
         if config.conditioning == "norm":
-            return Conditioned(generator_of(config, spec), config.classes)
-        return generator_of(config.model_copy(update={"latent": config.latent + config.classes}), spec)
+            return Conditioned(generator_of(config, spec, self._reference), config.classes)
+        told = config.model_copy(update={"latent": config.latent + config.classes})
+        return generator_of(told, spec, self._reference)
 
     def synthesise(self, latents: Tensor) -> Tensor:
         """G of latents [z, y]."""

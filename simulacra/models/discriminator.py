@@ -55,7 +55,8 @@ MINIBATCH: dict[str, Callable[[int], nn.Module]] = {
 
 
 def see_each_other(network: nn.Module, layer: Callable[[int], nn.Module]) -> None:
-    """Put `layer(inputs)`, which adds features to rows `[N, inputs]`, before the last linear layer of `network`."""
+    """Put `layer(inputs)`, which adds features to rows `[N, inputs]`, before the last linear layer of `network`, whose
+    weights on them begin at 0: such features are sums over rows, and scores would begin saturated."""
     name, last = [(name, one) for name, one in network.named_modules() if isinstance(one, nn.Linear)][-1]
     between = layer(last.in_features)
     with torch.no_grad():
@@ -63,7 +64,7 @@ def see_each_other(network: nn.Module, layer: Callable[[int], nn.Module]) -> Non
     wider = type(last)(width, last.out_features)
     with torch.no_grad():
         wider.weight[:, : last.in_features] = last.weight
-        wider.weight[:, last.in_features :].normal_(0.0, 0.02)
+        wider.weight[:, last.in_features :].zero_()
         wider.bias.copy_(last.bias)
     parent, _, attribute = name.rpartition(".")
     setattr(network.get_submodule(parent), attribute, nn.Sequential(between, wider))

@@ -3,7 +3,7 @@
 Afterwards only the generator remains; the discriminator (`models.discriminator`) belongs to the training.
 """
 
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator
 from math import inf
 from typing import Literal
 
@@ -56,7 +56,11 @@ class GAN(Model):
         self.generator = self._build(config, spec)
 
     def _build(self, config: GANConfig, spec: Spec) -> nn.Module:
-        return generator_of(config, spec)
+        return generator_of(config, spec, self._reference)
+
+    def _reference(self) -> Tensor:
+        """The latents that virtual batch norm refers to: 64 of the prior, the same for ever."""
+        return self._latents(64, inf, seed=0, start=0).to(torch.get_default_dtype())
 
     def synthesise(self, latents: Tensor) -> Tensor:
         """G of latents, as training calls it."""
@@ -102,12 +106,12 @@ class GAN(Model):
             yield
 
 
-def generator_of(config: GANConfig, spec: Spec) -> nn.Module:
-    """The network of `config`: latents `[N, J]` to rows of `spec`. Virtual batch norm refers to the same 64 latents
-    for ever (Salimans et al. 2016). Raises UserError for an option that it would ignore."""
+def generator_of(config: GANConfig, spec: Spec, reference: Callable[[], Tensor]) -> nn.Module:
+    """The network of `config`: latents `[N, J]` to rows of `spec`; virtual batch norm (Salimans et al. 2016, §3.5)
+    refers to the latents of `reference`. Raises UserError for an option that it would ignore."""
     _check(config)
     network = _network(config, spec)
-    return virtually_normalised(network, _reference(config)) if config.norm == "virtual" else network
+    return virtually_normalised(network, reference()) if config.norm == "virtual" else network
 
 
 def _check(config: GANConfig) -> None:
@@ -132,9 +136,3 @@ def _network(config: GANConfig, spec: Spec) -> nn.Module:
     network = Upsampler(config.latent, spec.image_shape, config.width, norm, final, activation, constant)
     initialise(network)
     return network
-
-
-def _reference(config: GANConfig) -> Tensor:
-    law = randomness.sample_uniform if config.prior == "uniform" else randomness.sample_normal
-    z = law(64, config.latent, seed=0).to(torch.get_default_dtype())
-    return 2.0 * z - 1.0 if config.prior == "uniform" else z

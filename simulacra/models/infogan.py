@@ -33,7 +33,7 @@ class InfoGAN(GAN):
     def _build(self, config: GANConfig, spec: Spec) -> nn.Module:
         assert isinstance(config, InfoGANConfig)
         latent = config.latent + config.categories + config.continuous
-        return generator_of(config.model_copy(update={"latent": latent}), spec)
+        return generator_of(config.model_copy(update={"latent": latent}), spec, self._reference)
 
     def coded(self, z: Tensor, category: Tensor, continuous: Tensor) -> Tensor:
         """Latents of noise `[N, J]`, categories int64 `[N]` and continuous codes `[N, L]`."""

@@ -31,6 +31,9 @@ class NetworkOptions(TwoPlayerOptions):
     latent: int = Field(100, ge=1, description="dimensions of the latent z")
     width: int | None = Field(None, ge=1, description="channels next to the image (dcgan: 64), units (mlp: 256)")
     depth: int = Field(2, ge=1, le=100, description="hidden layers of the mlp")
+    generator_norm: Literal["batch", "virtual", "none"] | None = Field(
+        None, description="normalisation in the generator (default: batch in convolutions, none in perceptrons)"
+    )
     discriminator_norm: Literal["batch", "none"] = Field(
         "batch", description="normalisation in the discriminator of convolutions"
     )
@@ -77,7 +80,7 @@ def cgan(spec: Spec, size: int, options: ConditionalOptions) -> Plan:
     classes, options = _classes(spec, "cgan", options), resolve(spec, options)
     beside = Spec(kind=spec.kind, shape=(spec.shape[0] + classes, *spec.shape[1:]), classes=None)
     critic = Beside(critic_of(beside, options), classes)
-    model = ConditionalGAN(options.part(ConditionalGANConfig, classes=classes), spec)
+    model = ConditionalGAN(options.part(ConditionalGANConfig, classes=classes, norm=options.generator_norm), spec)
     return _plan(options, ConditionalAdversary(model, critic, **rules_of(options), sight=sight_of(options, spec)), size)
 
 
@@ -101,7 +104,7 @@ def acgan(spec: Spec, size: int, options: AuxiliaryOptions) -> Plan:
     require_plain_turns(options, "acgan")
     sight = sight_of(options, spec)
     critic = whole(Auxiliary(critic_of(sight.spec(spec), options), classes), options)
-    model = ConditionalGAN(options.part(ConditionalGANConfig, classes=classes), spec)
+    model = ConditionalGAN(options.part(ConditionalGANConfig, classes=classes, norm=options.generator_norm), spec)
     costs = AuxiliaryAdversary(model, critic, **rules_of(options), sight=sight, weight=options.class_weight)
     return _plan(options, costs, size)
 
@@ -122,6 +125,8 @@ def projection(spec: Spec, size: int, options: ProjectionOptions) -> Plan:
     score     0.996 of samples show the class asked for, FID 0.17 (features of `mnist`), MNIST, width 32, 10 000 steps:
               docs/results.md
     """
+    if options.generator_norm not in (None, "batch"):
+        raise UserError(f"projection tells the class by batch norm, not {options.generator_norm}: leave out the latter")
     classes, options = _classes(spec, "projection", options), resolve(spec, options)
     critic = whole(Projection(critic_of(spec, options), classes), options)
     config = options.part(ConditionalGANConfig, classes=classes, conditioning="norm", norm="batch")

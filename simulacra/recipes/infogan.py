@@ -20,7 +20,7 @@ class InfoGANOptions(NetworkOptions):
     continuous: int = Field(2, ge=0, description="continuous codes, uniform on [-1, 1]")
     generator: Adam = Adam(lr=1e-3, betas=(0.5, 0.999))
     discriminator: Adam = Adam(lr=2e-4, betas=(0.5, 0.999))
-    hidden: int = Field(128, ge=0, description="units of Q's own layer before its last (0: none)")
+    hidden: int = Field(0, ge=0, description="units of Q's own layer before its last (paper: 128; 0: none)")
     information: float = Field(1.0, gt=0, description="lambda of the categorical code")
     continuous_information: float = Field(0.1, gt=0, description="lambda of the continuous codes")
 
@@ -45,7 +45,7 @@ def infogan(spec: Spec, size: int, options: InfoGANOptions) -> Plan:
         raise UserError("a pack of samples has several codes: leave out --pack")
     require_plain_turns(options, "infogan")
     critic = whole(Auxiliary(critic_of(spec, options), outputs, options.hidden), options)
-    model = InfoGAN(options.part(InfoGANConfig), spec)
+    model = InfoGAN(options.part(InfoGANConfig, norm=options.generator_norm), spec)
     costs = InfoAdversary(
         model,
         critic,

@@ -1,5 +1,7 @@
 """*rpgan*: the recommended game, on networks that follow from the data."""
 
+from typing import Literal
+
 from pydantic import Field
 
 from simulacra.data.spec import Spec
@@ -37,6 +39,9 @@ class RpGANOptions(TwoPlayerOptions):
         gt=0,
         le=1,
         description="share of r1 and r2 left at the end, approached geometrically (images: 0.3, points: 1e-6)",
+    )
+    generator_norm: Literal["batch", "virtual", "none"] | None = Field(
+        None, description="normalisation in the generator (images: batch, points: none)"
     )
     latent: int | None = Field(None, ge=1, description="dimensions of z (images: 100; vectors: as many as theirs)")
     width: int | None = Field(None, ge=1, description="channels next to the image (64), units of the generator (400)")
@@ -81,10 +86,12 @@ def settle(spec: Spec, options: RpGANOptions) -> RpGANOptions:
 def _perceptrons(options: RpGANOptions) -> tuple[GANConfig, DiscriminatorConfig]:
     """PacGAN's for points (Lin et al. 2018): 4 layers against 3 of half the units, maxout of 5. Theirs have batch norm
     in the generator, whose noise costs quality and modes (docs/results.md)."""
-    generator = options.part(GANConfig, network="mlp", depth=4, norm="none", activation="relu")
+    norm = options.generator_norm or "none"
+    generator = options.part(GANConfig, network="mlp", depth=4, norm=norm, activation="relu")
     width = max((options.width or 400) // 2, 1)
     return generator, options.part(DiscriminatorConfig, network="mlp", depth=3, width=width, maxout=5)
 
 
 def _convolutions(options: RpGANOptions) -> tuple[GANConfig, DiscriminatorConfig]:
-    return options.part(GANConfig, network="dcgan"), options.part(DiscriminatorConfig, network="dcgan")
+    generator = options.part(GANConfig, network="dcgan", norm=options.generator_norm)
+    return generator, options.part(DiscriminatorConfig, network="dcgan")

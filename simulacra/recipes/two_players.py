@@ -214,6 +214,10 @@ def clipped(module: nn.Module, bound: float) -> None:
 def check(options: TwoPlayerOptions, critic: DiscriminatorConfig) -> None:
     """Refuse what cannot work together or does nothing, warn of what will not work well; each by name."""
     _hosted(options)
+    if options.smoothing:
+        smoothed(OBJECTIVES[options.objective], options.smoothing)
+    if options.minibatch != "none" and options.batch // options.pack < 2:
+        raise UserError("a minibatch layer compares rows, and one alone is judged: choose a larger --batch")
     if options.clip and options.spectral:
         raise UserError("clip bounds weights that spectral divides by their norm, so it would do nothing: choose one")
     if options.turns == "alternating" and options.rule != "none":
