@@ -20,9 +20,9 @@ def _unknown(name: str, recipe: str, known: Iterable[str]) -> UserError:
     """The error for an option that a recipe does not have: what was meant, or which recipes have it."""
     near = [word for word in sorted(known) if word.endswith(f".{name}")]  # `lr`, of some player
     near = [f"'{word}'" for word in near or get_close_matches(name, sorted(known), n=1, cutoff=0.6)]
-    others = _recipes_with(name, recipe)
+    others, more = _recipes_with(name, recipe)
     said = f"unknown option '{' '.join(name.split())}': recipe {recipe} has no such option"
-    said += f"; {_listed(others, 'and')} {'has' if len(others) == 1 else 'have'} it" if others else ""
+    said += f"; {_listed(others, 'and')} {'has' if len(others) == 1 else 'have'} it{more}" if others else ""
     said += f"; did you mean {_listed(near, 'or')}?" if near else ""
     return UserError(f"{said} (see `simulacra show {recipe}`)")
 
@@ -32,8 +32,9 @@ def _listed(words: Sequence[str], last: str) -> str:
     return f" {last} ".join(filter(None, [", ".join(words[:-1]), words[-1]]))
 
 
-def _recipes_with(name: str, recipe: str) -> list[str]:
-    """At most three recipes that have the option, those of the recipe's own family first."""
+def _recipes_with(name: str, recipe: str) -> tuple[list[str], str]:
+    """At most three recipes that have the option, those of the recipe's own family first; whether there are more."""
     recipes = all_recipes()
     found = [other for other, kind in recipes.items() if name in dict(kind.options.settings())]
-    return sorted(found, key=lambda other: recipes[other].family != recipes[recipe].family)[:3]
+    nearest = sorted(found, key=lambda other: recipes[other].family != recipes[recipe].family)
+    return nearest[:3], ", among others" if len(found) > 3 else ""
