@@ -2,13 +2,19 @@
 
     SIMULACRA_DATA=... python -m benchmarks.cogan [--out runs] [--jobs 2] [--only mnist-usps-cogan ...] [--plan]
 
-Protocol: 2000 training images of MNIST and 1800 of USPS, 28 × 28, drawn by the seed; no label of the target is used, to
-train or to choose anything; accuracy on the target's official test set, at the last step; five draws. USPS's digits
-fill their 16 × 16 pixels, MNIST's a box of 20 × 20 in 28 × 28, so USPS is resized to 20 × 20 and given a margin: the
-one of 16 … 28 that brings the mean image of USPS nearest to that of MNIST (`nearest_side`; the authors' code chooses a
-margin in this way). What the margin does is told by the last method. Source alone: the same discriminator, taught by
-the source's labels, reads the target by the source's first layer. The paper's generators have 128 channels next to the
-image; the authors' code takes 30 000 steps of batches of 128.
+Protocol: 2000 training images of MNIST and 1800 of USPS, 28 × 28, drawn by the seed; no label of the target is used to
+train or to stop; accuracy on the target's official test set, at the last step; five draws. USPS's digits fill their
+16 × 16 pixels, MNIST's a box of 20 × 20 in 28 × 28, so USPS is resized to 20 × 20 and given a margin: the one of
+16 … 28 that brings the mean image of USPS nearest to that of MNIST (`nearest_side`, of all training images and no
+label; the authors' code chooses a margin in this way). What the margin does is told by the last method. Source alone:
+the same discriminator, taught by the source's labels, reads the target by the source's first layer.
+
+Steps, batches, rates, L2 of 5·10⁻⁴ and the weights of both terms are those of the authors' published code for these
+counts of images (its first version, in Caffe, takes 30 000 steps of 128). The generators have 32 channels next to the
+image where the paper's have 128; images are in [-1, 1] where theirs are in [0, 1].
+
+What was looked at on test images before: draw 0 after 4 000 steps, .911 and .842 without L2, .845 from USPS to MNIST
+with it. So draws 1 to 5 are the table's.
 """
 
 import json
@@ -26,7 +32,7 @@ from simulacra.data import open_data
 from simulacra.data.batch import to_unit
 from simulacra.settings import parse_size
 
-STEPS, DRAWS, SIZE, BOX = 4000, 5, 28, 20
+STEPS, DRAWS, SIZE, BOX = 10_000, range(1, 6), 28, 20
 COUNT = {"mnist": "2000", "usps": "1800"}
 DIRECTIONS = (("mnist", "usps"), ("usps", "mnist"))
 METHODS = {
@@ -40,7 +46,7 @@ PAPER = {("mnist", "usps"): (".912 ± .008", ".752 ± .016"), ("usps", "mnist"):
 
 def rows(folder: Path = Path("runs/cogan")) -> list[Row]:
     """Both directions and all methods, draw by draw; USPS with its margin lies in `folder`."""
-    return [_row(*way, method, draw, folder) for draw in range(DRAWS) for method in METHODS for way in DIRECTIONS]
+    return [_row(*way, method, draw, folder) for draw in DRAWS for method in METHODS for way in DIRECTIONS]
 
 
 def _key(source: str, target: str, method: str, draw: int) -> str:
@@ -100,7 +106,7 @@ def lines(done: dict[str, dict[str, Any]]) -> list[list[object]]:
     found = []
     for way in DIRECTIONS:
         for method in METHODS:
-            keys = [_key(*way, method, draw) for draw in range(DRAWS)]
+            keys = [_key(*way, method, draw) for draw in DRAWS]
             if draws := [done[key] for key in keys if "accuracy" in done.get(key, {})]:
                 found.append(_line(way, method, draws))
     return found

@@ -20,12 +20,15 @@ The figure shows ten samples of every class, one class per column, of each recip
 from pathlib import Path
 from typing import Any
 
-import matplotlib.pyplot as plt
+import matplotlib
 import torch
 
 import simulacra
 from benchmarks.tables import ROOT, Row, Table, conduct, curve, draw_images, markdown
 from simulacra.judging import evaluate
+
+matplotlib.use("Agg")
+import matplotlib.pyplot as plt
 
 STEPS, SAMPLES, CLASSES, EACH = 10_000, 10_000, 10, 10
 RECIPES = ("cgan", "acgan", "projection")
@@ -64,12 +67,11 @@ def picture(folder: Path) -> None:
     """Draw the figure, if all runs are there."""
     if not all((folder / row.key / "model").exists() for row in rows()):
         return
-    figure, axes = plt.subplots(1, len(RECIPES), figsize=(12, 4.2))
+    figure, axes = plt.subplots(1, len(RECIPES), figsize=(12, 4.4), layout="constrained")
     for place, row in zip(axes, rows()):
         model: Any = simulacra.load(folder / row.key)
         images = model.sample_labelled(torch.arange(CLASSES).repeat(EACH), seed=0)
         draw_images(place, images, CLASSES, title=row.recipe)
-    figure.tight_layout(pad=0.8)
     figure.savefig(PICTURE, dpi=90)
     plt.close(figure)
 

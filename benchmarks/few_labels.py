@@ -3,10 +3,11 @@
     SIMULACRA_DATA=... python -m benchmarks.few_labels [--out runs] [--jobs 2] [--only ssgan ...] [--plan] [--show]
 
 Protocol (Salimans et al. 2016, section 6.1): 10 training images of each class keep their labels, drawn by the seed, so
-that seed and draw are one; all 60 000 training images are seen without. No other label is used, to train, to stop or to
-choose anything. Error on the 10 000 official test images at the last step, of the average of the weights; five draws,
-all shown, where the paper has ten. The rival is the same network with the same 100 labels, noise, rates and number of
-steps, without the unlabelled images and without a generator (`--matching 0`).
+that seed and draw are one; all 60 000 training images are seen without. No other label is used to train or to stop.
+Error on the 10 000 official test images at the last step, of the average of the weights. Draws 1 to 5 count, where the
+paper has ten; draw 0 is shown beside them, because its error on test images was looked at when the network was mended.
+The rival is the same network with the same 100 labels, noise, rates and number of steps, without the unlabelled images
+and without a generator (`--matching 0`).
 
 As the authors' published code has it: classifier of 1000-500-250-250-250 units with weight norm, whose lengths are
 fixed but for the last layer's, generator of two layers of 500 with batch norm, 100 rows of each kind per step, Adam at
@@ -16,9 +17,9 @@ recipe's own budget), the rate falling linearly to zero where theirs is constant
 where theirs are over 10 000, the unlabelled cost at its full weight where theirs is halved, hidden lengths of 1 where
 theirs come of the first data, ReLU for softplus in the generator.
 
-What was looked at on test images before: two runs of draw 0, broken off, with hidden lengths that were learned (10.2 %
-after 4 800 steps) and fixed at √2 (8.5 % after 9 600). In the latter the last hidden layer's noise was 0.7 % of its
-variance, which is why lengths are 1; no other choice was made after a look.
+What was looked at: two runs of draw 0, broken off, with hidden lengths that were learned (10.2 % after 4 800 steps) and
+fixed at √2 (8.5 % after 9 600). In the latter the last hidden layer's noise was 0.7 % of its variance, which is why
+lengths are 1; no other choice was made after a look, and none after that of any other draw.
 """
 
 from pathlib import Path
@@ -33,15 +34,18 @@ from benchmarks.tables import Row, Table, conduct, markdown, spread
 from simulacra.data import open_data
 from simulacra.data.batch import to_unit
 
-STEPS, DRAWS, LABELLED = 24_000, 5, 10
+STEPS, DRAWS, LABELLED = 24_000, 6, 10
 METHODS = {"ssgan": {}, "labels alone": {"matching": "0"}}
 PAPER = {"ssgan": "0.93 ± 0.065", "labels alone": "-"}
 """Published test errors in %: the paper's table 1 counts 93 ± 6.5 of 10 000 images."""
-HEAD = ["method", "median error, % (bar: 3)", "mean", "published", "each draw", "seconds", "command of the first"]
+HEAD = [
+    "method", "median error of draws 1 to 5, % (bar: 3)", "mean", "published", "each of them", "draw 0", "seconds",
+    "command of draw 1",
+]  # fmt: skip
 
 
 def rows() -> list[Row]:
-    """Both methods, draw by draw."""
+    """Both methods, draw by draw, the one that was looked at first."""
     run = {"labelled": str(LABELLED)}
     return [
         Row(_key(method, draw), "ssgan", "mnist", STEPS, options, draw, run)
@@ -72,11 +76,13 @@ def lines(done: dict[str, dict[str, Any]]) -> list[list[object]]:
     """A line per method."""
     found = []
     for method in METHODS:
-        keys = [_key(method, draw) for draw in range(DRAWS)]
+        keys = [_key(method, draw) for draw in range(1, DRAWS)]
         if draws := [done[key] for key in keys if "error" in done.get(key, {})]:
             each = [100 * draw["error"] for draw in draws]
             said = f"{median(each):.2f}", spread(each, 2), PAPER[method], ", ".join(f"{one:.2f}" for one in each)
-            found.append([method, *said, round(mean(draw["seconds"] for draw in draws)), f"`{draws[0]['command']}`"])
+            zero = 100 * done.get(_key(method, 0), {}).get("error", float("nan"))
+            spent = round(mean(draw["seconds"] for draw in draws))
+            found.append([method, *said, f"{zero:.2f}", spent, f"`{draws[0]['command']}`"])
     return found
 
 

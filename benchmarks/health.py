@@ -10,7 +10,9 @@ training.
 
 `--set tuning` is MNIST, seeds 0 to 2, on which the thresholds of `simulacra.health.thresholds` were set, and is printed
 alone; `--set report` is Fashion-MNIST and flowers at 32 x 32, seeds 3 to 5. Finished runs are kept in
-docs/results/health-SET.json. `--again` finds the alarms of kept logs once more, within the thresholds as they are now.
+docs/results/health-SET.json. After the report was seen, three detectors were changed by other runs than its own, as
+docs/results.md tells: of memorisation, collapse and dead units. `--again` finds the alarms of kept logs once more,
+within the thresholds as they are now.
 """
 
 import argparse

@@ -240,7 +240,7 @@ def test_the_tables_margin_is_four_pixels_around_twenty():
 
 def test_a_finished_table_has_a_line_per_direction_and_method():
     row = {"seconds": 3, "command": "simulacra train"}
-    done = {f"usps-mnist-cogan-{draw}": row | {"accuracy": one} for draw, one in enumerate((0.8, 0.9, 1.0))}
+    done = {f"usps-mnist-cogan-{draw}": row | {"accuracy": one} for draw, one in enumerate((0.8, 0.9, 1.0), 1)}
     done["mnist-usps-source-alone-no-margin-4"] = row | {"accuracy": 0.5}
     first, second = table.lines(done)
     assert first[:4] == ["mnist → usps", "source alone, no margin", "0.500", ".752 ± .016"]

@@ -8,7 +8,7 @@ from torch import Tensor
 
 from simulacra.capabilities import HasPrior
 from simulacra.errors import UserError
-from simulacra.explore.prior import draws, is_spherical
+from simulacra.explore.prior import draws, spherical_part
 from simulacra.metrics.path_length import lerp, slerp
 
 Way = Literal["auto", "linear", "spherical"]
@@ -44,6 +44,17 @@ def spherical(a: Tensor, b: Tensor, shares: Tensor) -> Tensor:
     return torch.stack(points)
 
 
+def partly(part: Tensor) -> Interpolation:
+    """Great circles in the coordinates of `part`, bool `[J]`, and straight ways in the others."""
+
+    def between(a: Tensor, b: Tensor, shares: Tensor) -> Tensor:
+        points, chosen = linear(a, b, shares), part.to(a.device)
+        points[..., chosen] = spherical(a[:, chosen], b[:, chosen], shares)
+        return points
+
+    return between
+
+
 def _turned(a: Tensor, middle: Tensor, b: Tensor, share: Tensor) -> Tensor:
     """On the way from `a` to `b`, by way of `middle` where the two are opposite."""
     if a.shape[1] == 1:
@@ -72,18 +83,23 @@ def _aside(a: Tensor, b: Tensor) -> Tensor:
 def path(model: HasPrior, way: Way = "auto") -> Path:
     """How to go from latent to latent of `model`'s prior.
 
-    `auto` is spherical where the prior is (`prior.is_spherical`) and linear elsewhere: on great circles through latents
-    of a uniform prior, say, points would leave the cube that the decoder knows. `spherical` is refused there.
+    `auto` is spherical where the prior is, for all latents or for those of them that have such a law together
+    (`prior.spherical_part`), and linear elsewhere: on great circles through latents of a uniform prior, say, points
+    would leave the cube that the decoder knows. `spherical` is refused where none has.
 
     Raises:
-        UserError: an unknown way, or a spherical one on a prior that is not.
+        UserError: an unknown way, or a spherical one on a prior that is not so anywhere.
     """
     if way not in WAYS:
         raise UserError(f"path '{way}' is not known: auto, linear or spherical")
     if way == "linear":
         return Path(linear)
-    if is_spherical(draws(model)):
+    part = spherical_part(draws(model))
+    if part.all():
         return Path(spherical)
+    if part.any():
+        count = int(part.sum())
+        return Path(partly(part), f"great circles in {count} of {len(part)} latents, straight paths in the others")
     if way == "spherical":
         raise UserError(
             "the prior has no spherical symmetry (uniform, say): great circles leave it; take --path linear"

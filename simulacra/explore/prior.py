@@ -1,5 +1,6 @@
 """What a model's prior is like, as far as its draws tell."""
 
+import torch
 from torch import Tensor
 
 from simulacra.capabilities import HasPrior
@@ -8,6 +9,8 @@ DRAWN = 200_000  # numbers of latents that a law is judged by, and at least `FEW
 FEWEST = 1000
 FOURTH = 0.07  # by how much the fourth moments of a spherical law may seem to differ
 SECOND = 0.25  # and by how much any coordinate's second moment
+NORMAL = 0.6  # by how much the kurtosis of a normal coordinate may seem to differ from 3
+CENTRE = 0.15  # and its mean from 0, in deviations
 
 
 def draws(model: HasPrior) -> Tensor:
@@ -31,6 +34,18 @@ def is_spherical(z: Tensor) -> bool:
     even = (second / second.mean() - 1.0).abs().max() < SECOND
     ratio = z.pow(4).mean() * width * (width + 2) / (3.0 * squared.square().mean())
     return bool(even and abs(ratio - 1.0) < FOURTH)
+
+
+def spherical_part(z: Tensor) -> Tensor:
+    """Which coordinates, bool `[J]`, of latents `z` `[n, J]` have a spherical law together: all, where `is_spherical`;
+    else those that look normal one by one, such as the noise beside a class or a code; else none."""
+    if is_spherical(z):
+        return torch.ones(z.shape[1], dtype=torch.bool)
+    wide = z.double()
+    second = wide.square().mean(0).clamp_min(1e-30)
+    kurtosis, centre = wide.pow(4).mean(0) / second.square(), wide.mean(0) / second.sqrt()
+    normal = ((kurtosis - 3.0).abs() < NORMAL) & (centre.abs() < CENTRE)
+    return normal if is_spherical(z[:, normal]) else torch.zeros_like(normal)
 
 
 def spread(z: Tensor, directions: Tensor) -> Tensor:

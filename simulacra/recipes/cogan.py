@@ -17,7 +17,7 @@ class CoGANOptions(Config):
 
     latent: int = Field(100, ge=1, description="dimensions of the latent z, uniform")
     width: int = Field(64, ge=1, description="channels of the generators next to the image")
-    class_weight: float = Field(10.0, gt=0, description="weight of the classifier's term, of the first data's labels")
+    class_weight: float = Field(20.0, gt=0, description="weight of the classifier's term, of the first data's labels")
     agreement: float = Field(0.02, ge=0, description="weight of alike features of the two images of one z")
     adversarial: bool = Field(True, description="false: labels alone, no generators; classify_first is what is learned")
     batch: int = Field(64, ge=1, description="rows per step: of each data set and of each generator, so many")

@@ -73,6 +73,25 @@ def test_rows_do_not_touch_each_other() -> None:
     assert torch.allclose(spherical(a, b, shares), alone)
 
 
+class WithClass(Linear):
+    """Three normal latents, and one of two classes beside them."""
+
+    def prior(self, n: int, *, seed: int = 0, start: int = 0) -> torch.Tensor:
+        z = super().prior(n, seed=seed, start=start)
+        return torch.cat([z[:, :3], (z[:, 3:4] > 0).float(), (z[:, 3:4] <= 0).float()], 1)
+
+
+def test_noise_turns_and_a_class_beside_it_goes_straight() -> None:
+    """From (2, 0, 0 | 1, 0) to (0, 2, 0 | 0, 1), half-way: (sqrt 2, sqrt 2, 0 | 1/2, 1/2)."""
+    for way in ("auto", "spherical"):
+        chosen = path(WithClass(matrix(2, 4)), way)  # type: ignore[arg-type]
+        assert chosen.note == "great circles in 3 of 5 latents, straight paths in the others"
+        a, b = torch.tensor([[2.0, 0, 0, 1, 0]]), torch.tensor([[0.0, 2, 0, 0, 1]])
+        points = chosen.between(a, b, torch.tensor([0.0, 0.5, 1.0]))[:, 0]
+        assert torch.allclose(points[[0, 2]], torch.cat([a, b]), atol=1e-6)
+        assert torch.allclose(points[1], torch.tensor([2**0.5, 2**0.5, 0, 0.5, 0.5]), atol=1e-6)
+
+
 def test_the_path_follows_the_prior() -> None:
     normal, uniform = Linear(matrix(2, 20)), Linear(matrix(2, 20), uniform=True)
     assert path(normal) == (spherical, None)

@@ -4,7 +4,7 @@ import pytest
 import torch
 
 from simulacra import randomness
-from simulacra.explore.prior import draws, is_spherical, spread
+from simulacra.explore.prior import draws, is_spherical, spherical_part, spread
 from tests.explore.linear import Linear, matrix
 
 
@@ -20,10 +20,21 @@ def test_a_uniform_law_on_a_sphere_is_spherical(width: int) -> None:
     assert is_spherical(7.0 * z / z.norm(dim=1, keepdim=True))
 
 
-def test_a_class_beside_the_noise_is_not_spherical() -> None:
-    z = randomness.sample_normal(2000, 100, seed=1)
-    classes = torch.nn.functional.one_hot(torch.arange(2000) % 10, 10)
-    assert not is_spherical(torch.cat([z, classes], dim=1))
+@pytest.mark.parametrize("classes", [2, 3, 10])
+def test_of_noise_beside_a_class_and_codes_the_noise_alone_is_spherical(classes: int) -> None:
+    z = randomness.sample_normal(2000, 62, seed=1)
+    hot = torch.nn.functional.one_hot(torch.arange(2000) % classes, classes)
+    codes = 2.0 * randomness.sample_uniform(2000, 2, seed=2) - 1.0
+    both = torch.cat([z, hot, codes], dim=1)
+    assert not is_spherical(both)
+    assert spherical_part(both).tolist() == [True] * 62 + [False] * (classes + 2)
+
+
+def test_all_turns_or_nothing_where_one_law_rules() -> None:
+    z = randomness.sample_normal(2000, 2, seed=1)
+    assert spherical_part(z / z.norm(dim=1, keepdim=True)).all()  # though no coordinate of it is normal
+    assert not spherical_part(randomness.sample_uniform(2000, 20, seed=1)).any()
+    assert not spherical_part(torch.zeros(2000, 4)).any()
 
 
 def test_one_number_or_nothing_cannot_turn() -> None:
