@@ -22,17 +22,22 @@ from pathlib import Path
 from statistics import mean, stdev
 from typing import Any
 
+import matplotlib
 import numpy as np
 import torch
 from torch.nn.functional import interpolate, pad
 
 import simulacra
-from benchmarks.tables import Row, Table, arguments, chosen, markdown, plan, write
+from benchmarks.tables import ROOT, Row, Table, arguments, chosen, draw_images, markdown, plan, write
 from simulacra.data import open_data
 from simulacra.data.batch import to_unit
 from simulacra.settings import parse_size
 
+matplotlib.use("Agg")
+import matplotlib.pyplot as plt
+
 STEPS, DRAWS, SIZE, BOX = 10_000, range(1, 6), 28, 20
+PICTURE, PAIRS, COLUMNS = ROOT / "docs" / "images" / "cogan.png", 48, 8
 COUNT = {"mnist": "2000", "usps": "1800"}
 DIRECTIONS = (("mnist", "usps"), ("usps", "mnist"))
 METHODS = {
@@ -120,6 +125,26 @@ def _line(way: tuple[str, str], method: str, draws: list[dict[str, Any]]) -> lis
     return [" → ".join(way), method, ours, published, all_of_them, seconds, f"`{draws[0]['command']}`"]
 
 
+def picture(folder: Path) -> None:
+    """Draw pairs of each direction's first draw, if both are there."""
+    runs = [folder / _key(*way, "cogan", DRAWS[0]) for way in DIRECTIONS]
+    if not all((run / "model").exists() for run in runs):
+        return
+    figure, axes = plt.subplots(1, len(runs), figsize=(12, 2.6), layout="constrained")
+    for place, run, way in zip(axes, runs, DIRECTIONS):
+        model: Any = simulacra.load(run)
+        draw_images(place, torch.cat(model.pairs(PAIRS).unbind(1), -1), COLUMNS, title=" and ".join(way))
+    figure.savefig(PICTURE, dpi=90)
+    plt.close(figure)
+
+
+def text(done: dict[str, dict[str, Any]]) -> str:
+    """The table, and the figure where it was drawn."""
+    head = ["from → to", "method", "accuracy", "published", "each draw", "seconds", "command of the first"]
+    shown = '<img src="images/cogan.png" width="860" alt="pairs of digits, one of each domain">'
+    return "\n\n".join([markdown(head, lines(done)), *([shown] if PICTURE.exists() else [])])
+
+
 def main() -> None:
     given = arguments(__doc__).parse_args()
     folder = given.out / "cogan"
@@ -131,8 +156,8 @@ def main() -> None:
         return plan(todo)
     if not given.show:
         table.run(folder, given.jobs, todo)
-    head = ["from → to", "method", "accuracy", "published", "each draw", "seconds", "command of the first"]
-    write("cogan", markdown(head, lines(table.done())))
+        picture(folder)
+    write("cogan", text(table.done()))
 
 
 if __name__ == "__main__":
