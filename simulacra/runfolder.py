@@ -45,6 +45,7 @@ class Record(Config):
     format: int
     simulacra: str
     recipe: str
+    ignorance: float | None = None
     options: dict[str, Any]
     data: DataRecord
     beside: DataRecord | None = None

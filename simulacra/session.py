@@ -231,6 +231,7 @@ def _record(kind: Recipe, source: Source, options: RunOptions, plan: Plan, budge
         "format": FORMAT,
         "simulacra": __version__,
         "recipe": kind.name,
+        "ignorance": kind.ignorance,
         "options": plan.options.model_dump(mode="json"),
         "data": _data_record(source),
         "channels_last": [name for name, player in plan.players.items() if has_convolutions(player.module)],

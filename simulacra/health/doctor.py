@@ -73,7 +73,8 @@ def replay(
 def fresh_monitor(record: Mapping[str, Any], bounds: Thresholds = DEFAULT) -> Monitor:
     """The monitor of the run of a `recipe.json`, before any line."""
     goal, objective = record["budget"]["steps"] or record["horizon"], record["options"].get("objective")
-    return Monitor(goal, objective, len(record["data"]["spec"].get("classes") or ()) or None, bounds)
+    classes = len(record["data"]["spec"].get("classes") or ()) or None
+    return Monitor(goal, objective, classes, bounds, record.get("ignorance"))
 
 
 def _record(path: Path) -> dict[str, Any]:

@@ -13,13 +13,16 @@ FIRST = 50  # first lines that are kept
 class History:
     """Lines of scalars as a training of `goal` steps goes on.
 
-    Under `objective` (a name of `costs.adversarial.OBJECTIVES`, or None) on data of `classes` classes. `parameters`:
+    Under `objective` (a name of `costs.adversarial.OBJECTIVES`, or None) on data of `classes` classes; `ignorance`:
+    the recipe's own, where its objective is no choice. `parameters`:
     how many numbers the generator has, None until that is known. At most `MOST` lines of late and `FIRST` first ones
     are kept; `dropped`: the step of the newest line that is no longer of late, 0 if all are.
     """
 
-    def __init__(self, goal: int, objective: str | None = None, classes: int | None = None) -> None:
-        self.goal, self.objective, self.classes = max(goal, 1), objective, classes
+    def __init__(
+        self, goal: int, objective: str | None = None, classes: int | None = None, ignorance: float | None = None
+    ) -> None:
+        self.goal, self.objective, self.classes, self.ignorance = max(goal, 1), objective, classes, ignorance
         self.parameters: int | None = None
         self.first: list[Mapping[str, Any]] = []
         self.late: deque[Mapping[str, Any]] = deque()

@@ -25,9 +25,15 @@ class Monitor:
     """Watches a training of `goal` steps under `objective` on data of `classes` classes, by the lines of its log."""
 
     def __init__(
-        self, goal: int, objective: str | None = None, classes: int | None = None, bounds: Thresholds = DEFAULT
+        self,
+        goal: int,
+        objective: str | None = None,
+        classes: int | None = None,
+        bounds: Thresholds = DEFAULT,
+        ignorance: float | None = None,
     ) -> None:
-        self.history, self.bounds, self.objective = History(goal, objective, classes), bounds, objective
+        self.history, self.bounds = History(goal, objective, classes, ignorance), bounds
+        self.objective = objective
         self.standing: dict[str, Alarm] = {}
         self.probes: list[Probed] = []  # the first, the one before the latest, the latest
         self._still: dict[str, int] = {}  # players whose weights are what they were at an earlier probe: its step

@@ -6,7 +6,7 @@ from simulacra.health import terms
 from simulacra.health.history import History
 from simulacra.health.networks import alike
 from simulacra.health.probe import Probed
-from simulacra.health.terms import FAKE, KNOWS_NOTHING, REAL
+from simulacra.health.terms import FAKE, REAL
 from simulacra.health.thresholds import DEFAULT, Thresholds
 
 EQUILIBRIUM = {
@@ -39,6 +39,8 @@ def of_game(history: History, alarms: Collection[str] = (), bounds: Thresholds =
     yield f"lately the discriminator's cost is {cost:.3g}{said}"
     if (words := EQUILIBRIUM.get(history.objective or "")) is not None:
         yield f"under {history.objective}, {words}"
+    elif (most := terms.ignorance(history)) is not None:
+        yield f"in this game one that tells nothing apart pays {most:.3g}"
     yield _is_zero_normal(history, cost, alarms)
     yield from _gap(history, bounds)
     yield (
@@ -49,13 +51,13 @@ def of_game(history: History, alarms: Collection[str] = (), bounds: Thresholds =
 
 def _is_zero_normal(history: History, cost: float, alarms: Collection[str]) -> str:
     """The answer to the question asked most."""
-    ignorance = KNOWS_NOTHING.get(history.objective or "")
+    most = terms.ignorance(history)
     asked = "is a discriminator's cost near 0 normal?"
-    if history.objective is None:
+    if most is None and history.objective is None:
         return f"{asked} What one that knows nothing pays is not known of this game: look at the samples"
-    if ignorance is None:
+    if most is None:
         return f"{asked} It has no meaning under {history.objective}: 0 is no bound"
-    share = cost / ignorance
+    share = cost / most
     if share < DEFAULT.overpowered:
         return f"{asked} Not for so long: at {share:.1%} of ignorance there is next to nothing left to learn from it"
     if lost := next((name for name in LOST if name in alarms), None):

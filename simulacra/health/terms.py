@@ -10,8 +10,9 @@ from simulacra.health.history import History
 from simulacra.health.thresholds import Thresholds
 
 GRADIENT = "generator/gradient"
-COST = ("discriminate/real", "discriminate/fake", "discriminate/pair")
-"""The discriminator's own terms, without penalties. Games with other players (`vaegan`, `avb`) are not watched here."""
+COST = tuple(f"discriminate/{name}" for name in ("real", "fake", "pair", "real1", "fake1", "real2", "fake2"))
+"""The discriminator's own terms, of one or two of them, without penalties. Games with other players (`vaegan`, `avb`)
+are not watched here."""
 REAL, FAKE = "discriminate/D(x)", "discriminate/D(G(z))"
 
 KNOWS_NOTHING: dict[str, float] = {
@@ -23,6 +24,11 @@ KNOWS_NOTHING: dict[str, float] = {
 }
 """The discriminator's cost where it tells nothing apart, under objectives whose costs have 0 as their bound: that of
 D = 1/2 (Goodfellow et al. 2014, Theorem 1, as a cost), ½ between labels 0 and 1, scores of 0 elsewhere."""
+
+
+def ignorance(history: History) -> float | None:
+    """What a discriminator that tells nothing apart pays in this game, where that is known and 0 is its bound."""
+    return KNOWS_NOTHING.get(history.objective or "", history.ignorance)
 
 
 def not_finite(history: History, bounds: Thresholds) -> Iterator[Alarm]:
@@ -50,12 +56,11 @@ def generator_gradient(history: History, bounds: Thresholds) -> Iterator[Alarm]:
 
 def overpowering(history: History, bounds: Thresholds) -> Iterator[Alarm]:
     """Whether the discriminator's cost has been next to nothing all through a window, of what ignorance costs."""
-    ignorance = KNOWS_NOTHING.get(history.objective or "")
-    cost = discriminator_cost(history, bounds)
-    if ignorance is None or cost is None or bounds.young(history.step, history.goal):
+    most, cost = ignorance(history), discriminator_cost(history, bounds)
+    if most is None or cost is None or bounds.young(history.step, history.goal):
         return
-    if max(cost, 0.0) < bounds.overpowered * ignorance:
-        words = f"the discriminator's cost is {cost:.2g}, where one that tells nothing apart pays {ignorance:.3g}"
+    if max(cost, 0.0) < bounds.overpowered * most:
+        words = f"the discriminator's cost is {cost:.2g}, where one that tells nothing apart pays {most:.3g}"
         yield alarm("discriminator-overpowers", history.step, words + seen(history, bounds))
 
 

@@ -67,7 +67,8 @@ class Watch:
     def _monitor(self) -> Monitor:
         session = self.session
         objective = getattr(session.plan.options, "objective", None)
-        return Monitor(session.goal, objective, len(session.source.spec.classes or ()) or None)
+        classes = len(session.source.spec.classes or ()) or None
+        return Monitor(session.goal, objective, classes, ignorance=session.recipe.ignorance)
 
     def _prober(self, step: int) -> Prober:
         """For the players of the stage that step belongs to."""

@@ -59,7 +59,8 @@ class Plan:
 class Recipe:
     """A recipe and what `simulacra list` says of it. `rows` are ids of the table of systems; `size` is the number of
     training rows, from which the default budget follows. `beside`: what comes beside each batch: a second data set
-    (`data`), or the few rows whose labels may be seen (`labelled`)."""
+    (`data`), or the few rows whose labels may be seen (`labelled`). `ignorance`: in a game that has no option
+    `objective`, what its discriminators pay where they tell nothing apart, if 0 is their bound."""
 
     name: str
     family: str
@@ -69,6 +70,7 @@ class Recipe:
     options: type[Config]
     build: Callable[[Spec, int, Any], Plan]
     beside: Literal["data", "labelled"] | None = None
+    ignorance: float | None = None
 
     @property
     def about(self) -> str:
@@ -95,12 +97,13 @@ def recipe(
     paper: str,
     options: type[Config],
     beside: Literal["data", "labelled"] | None = None,
+    ignorance: float | None = None,
 ) -> Callable[[Callable[[Spec, int, Any], Plan]], Recipe]:
     """Make a `Recipe` of the function `build(spec, size, options) -> Plan`; its docstring is the header."""
 
     def register(build: Callable[[Spec, int, Any], Plan]) -> Recipe:
         said = {"name": name, "family": family, "rows": tuple(rows), "data": data, "paper": paper}
-        return Recipe(**said, options=options, build=build, beside=beside)
+        return Recipe(**said, options=options, build=build, beside=beside, ignorance=ignorance)
 
     return register
 

@@ -1,5 +1,7 @@
 """*cogan*: two domains, their labels on one side only."""
 
+from math import log
+
 from pydantic import Field
 
 from simulacra.config import Config
@@ -35,6 +37,7 @@ class CoGANOptions(Config):
     paper="Liu & Tuzel 2016, Coupled Generative Adversarial Networks, arXiv:1606.07536",
     options=CoGANOptions,
     beside="data",
+    ignorance=4 * log(2),  # of two discriminators
 )
 def cogan(spec: Spec, size: int, options: CoGANOptions) -> Plan:
     """Two generators and two discriminators that share layers make pairs of two data sets; labels of the first teach a

@@ -1,5 +1,7 @@
 """*ssgan*: a classifier from few labels."""
 
+from math import log
+
 from pydantic import Field
 
 from simulacra.config import Config
@@ -40,6 +42,7 @@ class SSGANOptions(Config):
     paper="Salimans et al. 2016, Improved Techniques for Training GANs, arXiv:1606.03498",
     options=SSGANOptions,
     beside="labelled",
+    ignorance=2 * log(2),
 )
 def ssgan(spec: Spec, size: int, options: SSGANOptions) -> Plan:
     """A classifier of perceptrons learns from few labels, from unlabelled images and from a generator that matches its

@@ -34,9 +34,14 @@ def test_nothing_is_said_of_samples_that_nobody_looked_at() -> None:
     assert collapse(None).startswith("The log does not say")
 
 
-def zero(cost: float, alarms: Collection[str] = (), objective: str | None = "non-saturating") -> str:
+def zero(
+    cost: float,
+    alarms: Collection[str] = (),
+    objective: str | None = "non-saturating",
+    ignorance: float | None = None,
+) -> str:
     """The answer on a discriminator's cost near 0."""
-    history = History(GOAL, objective, None)
+    history = History(GOAL, objective, None, ignorance)
     for step in range(20):
         history.add({"step": step, "discriminate/real": cost / 2, "discriminate/fake": cost / 2})
     (answer,) = [line for line in reading.of_game(history, alarms) if "near 0 normal?" in line]
@@ -63,4 +68,5 @@ def test_a_generator_is_not_said_to_learn_under_an_alarm(name: str, share: float
 def test_what_has_no_bound_or_is_not_known_is_said_so() -> None:
     assert zero(0.1, objective="wasserstein").startswith("It has no meaning under wasserstein: 0 is no bound")
     assert zero(0.1, objective=None).startswith("What one that knows nothing pays is not known")
+    assert zero(0.1, objective=None, ignorance=1.0).startswith("Yes, early on and even later: it is 10%")
     assert DEFAULT.grown(GOAL) == 500

@@ -325,3 +325,14 @@ def test_a_run_that_goes_on_and_a_torn_log_are_no_trouble(sound: Path, tmp_path:
     found = diagnose(tmp_path)
     assert "going on, or killed" in found.state
     assert 0 < found.step < 600
+
+
+@pytest.mark.parametrize(("recipe", "most"), [("ssgan", 1.386), ("cogan", 2.773)])
+def test_games_without_a_choice_of_objective_are_read_too(recipe: str, most: float, tmp_path: Path) -> None:
+    """Networks that know nothing yet pay what ignorance does, of one discriminator or of two."""
+    beside = {"beside": "digits"} if recipe == "cogan" else {"labelled": 1}
+    train(recipe, data="digits", out=tmp_path, steps=2, width=2, quiet=True, **beside)
+    said = diagnose(tmp_path).reading
+    assert f"in this game one that tells nothing apart pays {most:.3g}" in said
+    (answer,) = [line for line in said if "near 0 normal?" in line]
+    assert "It is not near 0 but" in answer
