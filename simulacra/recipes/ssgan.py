@@ -50,7 +50,7 @@ def ssgan(spec: Spec, size: int, options: SSGANOptions) -> Plan:
 
     command   simulacra train ssgan --data mnist --labelled 10
     budget    40 passes over the data, 4 000 to 40 000 steps
-    score     2.5 % of test images misread with ten labels of each digit (one draw): docs/results.md
+    score     2.1 to 2.7 % of test images misread with ten labels of each digit (five draws): docs/results.md
     """
     if not spec.classes:
         raise UserError("ssgan needs classes, and the data has none: sort images into a folder per class")
