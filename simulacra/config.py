@@ -47,7 +47,8 @@ class Config(BaseModel):
             if first["type"] == "extra_forbidden":
                 raise unknown(f"setting of {what}", path, (name for name, _ in cls.settings())) from None
             if first["type"] == "value_error":
-                raise UserError(": ".join([what, *[path] * bool(path), str(first["ctx"]["error"])])) from None
+                said = first["msg"].removeprefix("Value error, ")
+                raise UserError(": ".join([what, *[path] * bool(path), said])) from None
             shape = _misshapen(cls, first)
             if first["type"] == "missing" and not shape:
                 raise UserError(f"{what}: '{path}' is missing") from None

@@ -106,7 +106,8 @@ def sample(
         if both or truncation is not None:
             raise UserError("--truncation and --pairs are of any class: leave them out, or --label and --per-class")
         labels = _labels(model, about, n, label, per_class)
-        samples = model.sample_labelled(labels, seed=seed)
+        told: Any = model
+        samples = told.sample_labelled(labels, seed=seed)
     else:
         n = n or 64
         labels = model.labels(n, seed=seed) if isinstance(model, HasClasses) else None
