@@ -109,9 +109,10 @@ def test_a_generator_of_one_digit_is_pure_and_is_told_of():
     read = torch.full((10, 5), 1)
     found = infogan.purity(read)
     assert (found.share, len({*found.digits})) == (1.0, 1)
-    done = {"infogan-2": RAN | {"purity": found.share, "digits": [*found.digits], "curve": [[1000, 12.345]]}}
+    row = RAN | {"purity": found.share, "digits": [*found.digits], "curve": [[1000, 12.345]]}
+    done = {infogan.rows()[0].key: row}
     (line,) = infogan.lines(done)
-    assert line[:5] == [2, "1.000", 1, "1 1 1 1 1 1 1 1 1 1", "12.3"]
+    assert line[:5] == [infogan.rows()[0].seed, "1.000", 1, "1 1 1 1 1 1 1 1 1 1", "12.3"]
     assert "1 of 1 seeds (bar: 3 of 5), 0 with ten different digits." in infogan.text(done)
 
 
