@@ -183,6 +183,15 @@ class HasClasses(Protocol):
 
 
 @runtime_checkable
+class HasClassLatents(HasClasses, Protocol):
+    """Has latents that say the class."""
+
+    def prior_labelled(self, labels: Tensor, *, seed: int = 0, start: int = 0) -> Tensor:
+        """Latents `[n, J]` that `decode` makes what `sample_labelled` draws of."""
+        ...
+
+
+@runtime_checkable
 class Pairs(Protocol):
     """Draws images of two domains that belong together."""
 
@@ -277,6 +286,7 @@ CAPABILITIES: dict[str, type] = {
     "fill_bound": HasFillBound,
     "chain": Chains,
     "labels": HasClasses,
+    "prior_labelled": HasClassLatents,
     "classify": Classifies,
     "pairs": Pairs,
     "partition": HasPartition,

@@ -8,7 +8,7 @@ import numpy as np
 import torch
 from torch import Tensor
 
-from simulacra.capabilities import Decodes, Encodes, HasPrior
+from simulacra.capabilities import Decodes, Encodes, HasClassLatents, HasPrior
 from simulacra.data.batch import to_unit
 from simulacra.data.pixels import open_picture, pixels, strict_pillow
 from simulacra.data.source import Source
@@ -45,7 +45,8 @@ def latents(word: str, place: Place) -> Tensor:
     """The latents `[n, J]` that `word` stands for.
 
     - `17` or `3,17,20`: samples of that number, as `sample` draws them from the same seed.
-    - `class:7`: the mean code of up to 1000 rows of that class; one latent. The model must encode.
+    - `class:7`: one latent. Of a model that encodes, the mean code of up to 1000 rows of that class; of one that is
+      told classes, the latent of sample 0 with that class instead of its own.
     - a path: a picture, cropped and resized as data is; its code where the model encodes, else its inversion.
 
     Raises:
@@ -70,13 +71,26 @@ def _numbered(numbers: list[int], place: Place) -> Tensor:
 
 def _of_class(name: str, place: Place) -> Tensor:
     model = place.model
+    if isinstance(model, HasClassLatents):
+        return model.prior_labelled(torch.tensor([_number_of(name, place.spec)]), seed=place.seed)
     if not isinstance(model, Encodes):
-        raise UserError(f"class:{name}: the model does not encode, so classes have no means: give samples or a picture")
+        raise UserError(
+            f"class:{name}: the model neither encodes nor is told classes, so they have no latents: give samples"
+            " or a picture"
+        )
     if place.source is None:
         raise UserError(f"class:{name}: no data to take the class from: name it with --data")
     index = _rows_of(name, place.source)
     blocks = np.split(index, range(BLOCK, len(index), BLOCK))
     return mean_of([model.encode(rows(place.source, block)).detach() for block in blocks])
+
+
+def _number_of(name: str, spec: Spec) -> int:
+    """The number of a class that the model is told."""
+    classes = spec.classes or ()
+    if name not in classes:
+        raise unknown("class of the model", name, classes)
+    return classes.index(name)
 
 
 def _rows_of(name: str, source: Source) -> np.ndarray:

@@ -60,8 +60,13 @@ class ConditionalGAN(GAN):
     def sample_labelled(self, labels: Tensor, *, seed: int = 0, start: int = 0) -> Tensor:
         """Samples of the classes int64 `[n]`, at the z of samples start … start+n−1. Raises UserError for a class that
         is not there."""
+        return self.decode(self.prior_labelled(labels, seed=seed, start=start))
+
+    def prior_labelled(self, labels: Tensor, *, seed: int = 0, start: int = 0) -> Tensor:
+        """Latents [z, y] `[n, J + K]` of the classes int64 `[n]`, at the z of samples start … start+n−1. Raises
+        UserError for a class that is not there."""
         require_classes(labels, self.config.classes)
-        return self.decode(self._with(super()._latents(len(labels), torch.inf, seed, start), labels))
+        return self._with(super()._latents(len(labels), torch.inf, seed, start), labels)
 
     def _latents(self, n: int, threshold: float, seed: int, start: int) -> Tensor:
         return self._with(super()._latents(n, threshold, seed, start), self.labels(n, seed=seed, start=start))

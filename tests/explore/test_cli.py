@@ -143,7 +143,7 @@ def test_a_uniform_prior_is_walked_straight_and_says_so(command: Cli, runs: Path
         (("interpolate", "{}/dcgan", "--path", "curved"), "'curved'"),
         (("interpolate", "{}/dcgan", "3"), "two ends"),
         (("interpolate", "{}/dcgan", "3", "four"), "'four' is no latent"),
-        (("interpolate", "{}/dcgan", "3", "class:4"), "does not encode"),
+        (("interpolate", "{}/dcgan", "3", "class:4"), "neither encodes nor is told classes"),
         (("interpolate", "{}/vae", "3", "class:x"), "unknown class"),
         (("interpolate", "{}/vae", "3", "class:3", "--data", "ring"), "ring"),
         (("interpolate", "{}/dcgan", "--out", "x.bmp"), "'.bmp'"),

@@ -12,6 +12,7 @@ from simulacra.data import open_data
 from simulacra.data.spec import Spec
 from simulacra.errors import UserError
 from simulacra.explore.operands import Place, latents, picture
+from simulacra.models.conditional import ConditionalGAN, ConditionalGANConfig
 from tests.explore.linear import Linear, LinearWithCodes, matrix
 
 MODEL = Linear(matrix(12, 4))
@@ -50,6 +51,18 @@ def test_a_class_is_the_mean_of_its_codes() -> None:
     assert found.item() == pytest.approx(rows.mean().item() / 127.5 - 1.0, abs=1e-6)
 
 
+def test_a_class_of_a_model_that_is_told_it_is_its_first_sample_made_so() -> None:
+    spec = Spec(kind="vector", shape=(2,), classes=("red", "green", "blue"))
+    model = ConditionalGAN(ConditionalGANConfig(width=4, latent=3, classes=3), spec)
+    place = Place(model=model, spec=spec, seed=5)
+    found = latents("class:blue", place)
+    assert torch.equal(found[:, :3], latents("0", place)[:, :3])
+    assert found[:, 3:].tolist() == [[0.0, 0.0, 1.0]]
+    assert torch.equal(model.decode(found), model.sample_labelled(torch.tensor([2]), seed=5))
+    with pytest.raises(UserError, match="unknown class of the model 'bleu': did you mean 'blue'"):
+        latents("class:bleu", place)
+
+
 def test_a_picture_is_encoded_or_inverted(tmp_path: Path) -> None:
     file = tmp_path / "grey.png"
     Image.new("RGB", (30, 20), (64, 64, 64)).save(file)  # 64 / 127.5 − 1 = −0.498
@@ -77,7 +90,7 @@ def test_pictures_are_cut_to_the_shape_and_colours_of_the_model(tmp_path: Path) 
         ("3,", "'3,' is no latent"),
         ("-1", "'-1' is no latent"),
         ("99999999999999999999", "out of range"),
-        ("class:3", "does not encode"),
+        ("class:3", "neither encodes nor is told classes"),
     ],
 )
 def test_words_without_meaning_are_refused(word: str, said: str) -> None:
