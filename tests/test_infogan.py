@@ -24,9 +24,9 @@ def model(**options):
     return InfoGAN(InfoGANConfig(width=4, latent=3, categories=4, continuous=2, **options), PLANE)
 
 
-def adversary(made, weight=1.0, continuous_weight=0.1):
-    critic = Auxiliary(MLP((2,), (1,), 4, 1), 4 + 2 * 2)
-    weights = {"weight": weight, "continuous_weight": continuous_weight}
+def adversary(made, weight=1.0, continuous_weight=0.1, deviation=None):
+    critic = Auxiliary(MLP((2,), (1,), 4, 1), 4 + 2 * (2 if deviation is None else 1))
+    weights = {"weight": weight, "continuous_weight": continuous_weight, "deviation": deviation}
     return InfoAdversary(made, critic, OBJECTIVES["non-saturating"], Penalties(), **weights)
 
 
@@ -54,6 +54,15 @@ def test_the_terms_are_the_nats_of_the_codes():
     assert terms["continuous"].item() == pytest.approx(0.5 * (first + second))
 
 
+def test_a_deviation_that_is_given_is_not_read():
+    game = adversary(model(), deviation=2.0)
+    said = torch.zeros(1, 6)
+    said[0, 4:6] = torch.tensor([0.5, -0.5])
+    terms = game._read(said, (torch.zeros(1, 3), torch.tensor([2]), torch.tensor([[0.5, 0.5]])))
+    each = math.log(2.0) + 0.5 * math.log(2 * math.pi)
+    assert terms["continuous"].item() == pytest.approx(0.1 * (2 * each + 0.5 / 4))
+
+
 def test_without_continuous_codes_there_is_no_such_term():
     made = InfoGAN(InfoGANConfig(width=4, latent=3, categories=4, continuous=0), PLANE)
     game = InfoAdversary(made, Auxiliary(MLP((2,), (1,), 4, 1), 4), OBJECTIVES["hinge"], Penalties())
@@ -67,8 +76,9 @@ def pair():
     return at._batch, at
 
 
-def test_both_players_descend_the_codes_cost_and_the_scores_are_the_objectives():
-    game = adversary(model())
+@pytest.mark.parametrize("deviation", [None, 1.0])
+def test_both_players_descend_the_codes_cost_and_the_scores_are_the_objectives(deviation):
+    game = adversary(model(), deviation=deviation)
     for terms in (game.discriminate(*pair()), game.generate(*pair())):
         total = terms["category"].mean() + terms["continuous"].mean()
         grads = torch.autograd.grad(total, [*game.model.parameters(), *game.discriminator.head.parameters()])

@@ -538,8 +538,9 @@ def test_every_layer_of_a_discriminator_is_spectrally_normalised_where_asked_for
         ({"network": "residual", "norm": "none"}, "leave out norm"),
         ({"network": "residual", "activation": "tanh"}, "leave out norm and activation"),
         ({"network": "residual", "activation": "leaky"}, "leave out norm and activation"),
-        ({"network": "residual", "constant": True}, "constant is of dcgan's channels, the network is residual"),
-        ({"network": "mlp", "constant": True}, "constant is of dcgan's channels, the network is mlp"),
+        ({"network": "residual", "constant": True}, "constant is of dcgan's layers, the network is residual"),
+        ({"network": "mlp", "constant": True}, "constant is of dcgan's layers, the network is mlp"),
+        ({"network": "mlp", "dense": 3}, "dense is of dcgan's layers, the network is mlp"),
     ],
 )
 def test_an_option_that_a_generator_would_ignore_is_refused(options, words):

@@ -32,17 +32,34 @@ def test_images_are_halved_rounding_up_while_the_smaller_side_is_at_least_seven(
     assert pyramid(*size) == sizes
 
 
-@given(height=SIZES, width=SIZES, channels=st.integers(1, 4), batch_norm=st.booleans())
-@example(4, 4, 1, True)
-@example(7, 70, 3, False)
-@example(9, 9, 2, True)
+def test_with_a_dense_layer_they_are_halved_while_the_smaller_side_stays_at_seven():
+    assert pyramid(28, 28, least=7) == [(28, 28), (14, 14), (7, 7)]
+    assert pyramid(64, 26, least=7) == [(64, 26), (32, 13), (16, 7)]
+    assert pyramid(64, 64, least=7) == [(64, 64), (32, 32), (16, 16), (8, 8)]
+
+
+def test_the_networks_of_infogan_have_as_many_weights_as_its_table_says():
+    """Chen et al. 2016, table 1: 64 and 128 channels, 1024 units; batch norm's are two a channel or unit."""
+    convolutions = 16 * 64 * (1 + 128)
+    up = Upsampler(74, (1, 28, 28), 64, dense=1024)
+    dense = 74 * 1024 + 1024 * 128 * 49
+    assert sum(p.numel() for p in up.parameters()) == convolutions + dense + 2 * (1024 + 128 + 64) + 1
+    down = Downsampler((1, 28, 28), 1, 64, dense=1024)
+    dense = 128 * 49 * 1024 + 1024
+    assert sum(p.numel() for p in down.parameters()) == convolutions + dense + 64 + 2 * (128 + 1024) + 1
+
+
+@given(height=SIZES, width=SIZES, channels=st.integers(1, 4), batch_norm=st.booleans(), dense=st.sampled_from([0, 3]))
+@example(4, 4, 1, True, 0)
+@example(7, 70, 3, False, 5)
+@example(9, 9, 2, True, 0)
 @settings(max_examples=15, deadline=None)
-def test_every_size_goes_down_and_comes_up_again(height, width, channels, batch_norm):
+def test_every_size_goes_down_and_comes_up_again(height, width, channels, batch_norm, dense):
     shape = (channels, height, width)
-    images = Upsampler(5, shape, 2, batch_norm)(torch.randn(2, 5))
+    images = Upsampler(5, shape, 2, batch_norm, dense=dense)(torch.randn(2, 5))
     assert images.shape == (2, *shape)
     assert images.abs().max() <= 1
-    assert Downsampler(shape, 3, 2, batch_norm)(images).shape == (2, 3)
+    assert Downsampler(shape, 3, 2, batch_norm, dense=dense)(images).shape == (2, 3)
 
 
 @given(height=SIZES, width=SIZES)

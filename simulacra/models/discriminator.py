@@ -30,6 +30,7 @@ class DiscriminatorConfig(Config):
     depth: int = Field(2, ge=1, le=100, description="hidden layers of the mlp")
     norm: Literal["batch", "none"] = Field("none", description="normalisation (dcgan)")
     activation: Activation = Field("leaky", description="nonlinearity (mlp and dcgan)")
+    dense: int = Field(0, ge=0, description="units of a layer between convolutions and score (dcgan); 0 for none")
     maxout: int = Field(0, ge=0, le=100, description="linear pieces of a maxout unit (mlp); 0 for the activation")
     minibatch: Literal["none", "discrimination", "deviation"] = Field(
         "none", description="a layer before the last in which rows see each other (Salimans 2016, Karras 2018)"
@@ -73,6 +74,8 @@ def see_each_other(network: nn.Module, layer: Callable[[int], nn.Module]) -> Non
 def _check(config: DiscriminatorConfig) -> None:
     if config.maxout and config.network != "mlp":
         raise UserError(f"maxout units are the mlp's, the network is {config.network}: leave out maxout")
+    if config.dense and config.network != "dcgan":
+        raise UserError(f"dense is of dcgan's layers, the network is {config.network}: leave it out")
     if config.norm == "batch" and config.network != "dcgan":
         raise UserError(f"batch norm is of dcgan's discriminator, the network is {config.network}: choose none")
     if config.activation == "tanh" and config.network == "residual":
@@ -86,6 +89,6 @@ def _network(config: DiscriminatorConfig, spec: Spec) -> nn.Module:
         return MLP(spec.shape, (1,), config.width, config.depth, activation, maxout=config.maxout, exact=points)
     if config.network == "residual":
         return ResidualDiscriminator(spec.image_shape, 1, config.width)
-    network = Downsampler(spec.image_shape, 1, config.width, config.norm == "batch", activation)
+    network = Downsampler(spec.image_shape, 1, config.width, config.norm == "batch", activation, config.dense)
     initialise(network)
     return network

@@ -43,6 +43,7 @@ class GANConfig(Config):
         None, description="nonlinearity; null for the network's own: leaky in the mlp, relu elsewhere"
     )
     constant: bool = Field(False, description="equally many channels in all layers (dcgan)")
+    dense: int = Field(0, ge=0, description="units of a layer between latent and convolutions (dcgan); 0 for none")
 
 
 class GAN(Model):
@@ -118,8 +119,9 @@ def _check(config: GANConfig) -> None:
     own = config.norm != "none" and config.activation in (None, "relu")
     if config.network == "residual" and not own:
         raise UserError("residual blocks have batch norm and relu: leave out norm and activation, or choose dcgan")
-    if config.network != "dcgan" and config.constant:
-        raise UserError(f"constant is of dcgan's channels, the network is {config.network}: leave it out")
+    for name in ("constant", "dense"):
+        if config.network != "dcgan" and getattr(config, name):
+            raise UserError(f"{name} is of dcgan's layers, the network is {config.network}: leave it out")
 
 
 def _network(config: GANConfig, spec: Spec) -> nn.Module:
@@ -132,7 +134,7 @@ def _network(config: GANConfig, spec: Spec) -> nn.Module:
     if config.network == "residual":
         return ResidualGenerator(config.latent, spec.image_shape, config.width, final)
     activation = ACTIVATIONS[config.activation or "relu"]
-    norm, constant = config.norm != "none", config.constant
-    network = Upsampler(config.latent, spec.image_shape, config.width, norm, final, activation, constant)
+    norm, more = config.norm != "none", {"constant": config.constant, "dense": config.dense}
+    network = Upsampler(config.latent, spec.image_shape, config.width, norm, final, activation, **more)
     initialise(network)
     return network

@@ -55,16 +55,24 @@ class InfoAdversary(Adversary):
     """min over G and Q, max over D, of V(D, G) − λ L_I(G, Q) (eq. 6); Q shares all of the discriminator but the head
     of its own (§4; appendix C), and is trained by both players.
 
-    L_I is E log Q(c|x) + H(c) (eq. 5): a softmax for the category, weighed by `weight`; a Gaussian of learned variance
-    for each continuous code (§5), weighed by `continuous_weight`.
+    L_I is E log Q(c|x) + H(c) (eq. 5): a softmax for the category, weighed by `weight`; a Gaussian for each continuous
+    code (§6), weighed by `continuous_weight`. Its `deviation` is 1 in the authors' published code on MNIST; None for
+    one that Q says too, whose pull on the codes grows as it narrows.
     """
 
     model: InfoGAN
     discriminator: Auxiliary
 
-    def __init__(self, *parts: Any, weight: float = 1.0, continuous_weight: float = 0.1, **named: Any) -> None:
+    def __init__(
+        self,
+        *parts: Any,
+        weight: float = 1.0,
+        continuous_weight: float = 1.0,
+        deviation: float | None = 1.0,
+        **named: Any,
+    ) -> None:
         super().__init__(*parts, **named)
-        self.weight, self.continuous_weight = weight, continuous_weight
+        self.weight, self.continuous_weight, self.deviation = weight, continuous_weight, deviation
 
     def discriminate(self, batch: Rows, at: At) -> Terms:
         """D's cost, and Q's."""
@@ -87,13 +95,14 @@ class InfoAdversary(Adversary):
         return self.model.synthesise(self.model.coded(*self.model.drawn(at)))
 
     def _read(self, said: Tensor, codes: tuple[Tensor, Tensor, Tensor]) -> dict[str, Tensor]:
-        """−log Q(c|x) of what Q says `[N, K + 2L]`: logits, means, log-variances."""
+        """−log Q(c|x) of what Q says `[N, K + L]`, logits and means, or `[N, K + 2L]`, with log-variances."""
         _, category, continuous = codes
-        width = continuous.shape[1]
-        logits, mean, log_variance = widen(said).split([self.model.config.categories, width, width], 1)
+        categories, width = self.model.config.categories, continuous.shape[1]
+        logits, mean, rest = widen(said).tensor_split((categories, categories + width), 1)
         terms = {"category": self.weight * cross_entropy(logits, category, reduction="none")}
         if width:
-            log_variance = log_variance.clamp(-8.0, 8.0)
+            sigma = self.deviation
+            log_variance = rest.clamp(-8.0, 8.0) if sigma is None else torch.full_like(mean, 2.0 * math.log(sigma))
             squared = (continuous - mean).square() / log_variance.exp()
             nats = 0.5 * (squared + log_variance + math.log(2 * math.pi))
             terms["continuous"] = self.continuous_weight * nats.sum(1)

@@ -13,16 +13,24 @@ from simulacra.recipes.two_players import plan, rules_of, sight_of
 
 
 class InfoGANOptions(NetworkOptions):
-    """Options of the recipe `infogan`; learning rates are the paper's."""
+    """Options of the recipe `infogan`: networks and learning rates are the paper's, batches and weights those of its
+    authors' published code."""
 
     latent: int = Field(62, ge=1, description="dimensions of the noise z")
     categories: int = Field(10, ge=2, description="values of the categorical code")
     continuous: int = Field(2, ge=0, description="continuous codes, uniform on [-1, 1]")
+    dense: int | None = Field(
+        None, ge=0, description="units of the layer next to codes and score (default: dcgan 1024, mlp none)"
+    )
+    batch: int = Field(128, ge=1, description="images per step")
     generator: Adam = Adam(lr=1e-3, betas=(0.5, 0.999))
     discriminator: Adam = Adam(lr=2e-4, betas=(0.5, 0.999))
     hidden: int = Field(0, ge=0, description="units of Q's own layer before its last (paper: 128; 0: none)")
     information: float = Field(1.0, gt=0, description="lambda of the categorical code")
-    continuous_information: float = Field(0.1, gt=0, description="lambda of the continuous codes")
+    continuous_information: float = Field(1.0, gt=0, description="lambda of the continuous codes")
+    deviation: float | None = Field(
+        1.0, gt=0, description="of Q's Gaussian of a continuous code; null for one that is learned"
+    )
 
 
 @recipe(
@@ -37,10 +45,13 @@ def infogan(spec: Spec, size: int, options: InfoGANOptions) -> Plan:
     """The generator gets a code beside its noise, and the discriminator has to find the code; no label is used.
 
     command   simulacra train infogan --data mnist
-    budget    14 passes over the data, 4 000 to 20 000 steps
+    budget    11 passes over the data, 4 000 to 20 000 steps
     score     none measured yet
     """
-    options, outputs = resolve(spec, options), options.categories + 2 * options.continuous
+    options = resolve(spec, options)
+    if options.dense is None:
+        options = options.model_copy(update={"dense": 1024 if options.network == "dcgan" else 0})
+    outputs = options.categories + options.continuous * (2 if options.deviation is None else 1)
     if options.pack > 1:
         raise UserError("a pack of samples has several codes: leave out --pack")
     require_plain_turns(options, "infogan")
@@ -53,5 +64,6 @@ def infogan(spec: Spec, size: int, options: InfoGANOptions) -> Plan:
         sight=sight_of(options, spec),
         weight=options.information,
         continuous_weight=options.continuous_information,
+        deviation=options.deviation,
     )
-    return plan(options, costs, budget(14, size, options.batch, within=(4000, 20_000)))
+    return plan(options, costs, budget(11, size, options.batch, within=(4000, 20_000)))
