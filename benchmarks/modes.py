@@ -1,4 +1,4 @@
-"""Modes of the ring and the grid: nineteen ways of training on PacGAN's data, networks and counting.
+"""Modes of the ring and the grid: twenty-two ways of training on PacGAN's data, networks and counting.
 
     SIMULACRA_DATA=... python -m benchmarks.modes [--out runs] [--jobs 2] [--only recommended ...] [--plan] [--show]
 
@@ -54,6 +54,7 @@ RECOMMENDED = {"batch": "100", "fade": "1e-6"} | MOMENTUM
 TOLD = {"objective": "relativistic", "r1": "1", "r2": "1", "r1_every": "8", "schedule": "linear"}
 FASTER = {"generator.lr": "1e-3", "discriminator.lr": "1e-3"}
 FAST = FASTER | MOMENTUM | {"schedule": "linear"}
+PACKS = {m: {"objective": "non-saturating", "pack": str(m), "batch": str(100 * m)} for m in (2, 3, 4)}
 METHODS = {
     "recommended": RECOMMENDED,
     "longer": RECOMMENDED,
@@ -73,10 +74,9 @@ METHODS = {
     "minimax": PACGAN | {"objective": "minimax"},
     "unrolled": PACGAN | {"objective": "minimax", "unrolled": "5", "unrolled_rate": "0.01"},
     "unrolled, 0.001": PACGAN | {"objective": "minimax", "unrolled": "5", "unrolled_rate": "0.001"},
-    "packed 2": PACGAN | {"objective": "non-saturating", "pack": "2", "batch": "200"},
-    "packed 3": PACGAN | {"objective": "non-saturating", "pack": "3", "batch": "300"},
-    "packed 4": PACGAN | {"objective": "non-saturating", "pack": "4", "batch": "400"},
 }
+METHODS |= {f"packed {m}": PACGAN | pack for m, pack in PACKS.items()}
+METHODS |= {f"packed {m}, fast": PACGAN | FAST | pack for m, pack in PACKS.items()}
 SEEDS = {"recommended": 10, "longer": 10, "batch norm": 1, "minimax": 1}
 SEEDS |= {"recommended, bfloat16": 10, "longer, bfloat16": 10}
 LENGTHS = dict.fromkeys(("recommended", "batch norm", "minimax", "unrolled", "unrolled, 0.001", "wgan-gp, k 5"), FEWER)
