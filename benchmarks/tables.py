@@ -15,6 +15,7 @@ import subprocess
 import sys
 import threading
 import time
+import traceback
 from collections.abc import Callable, Iterable, Sequence
 from concurrent.futures import ThreadPoolExecutor
 from dataclasses import dataclass, field
@@ -78,7 +79,11 @@ class Table:
 
     def done(self) -> dict[str, dict[str, Any]]:
         """Finished rows by key."""
-        return json.loads(self.path.read_text() or "{}") if self.path.exists() else {}
+        if not self.path.exists():
+            return {}
+        with self.path.open() as file:
+            fcntl.flock(file, fcntl.LOCK_SH)  # another process may be adding a row
+            return json.loads(file.read() or "{}")
 
     def run(self, folder: Path, jobs: int, rows: Iterable[Row]) -> None:
         """Train and judge those of `rows` that are not finished, `jobs` at a time, in their order."""
@@ -108,7 +113,11 @@ class Table:
             print(f"{row.key}: exit {done.returncode}\n{done.stderr[-2000:]}", flush=True)
             return
         else:
-            found |= self.judge(out)
+            try:
+                found |= self.judge(out)
+            except Exception:  # the others' trainings go on; this row is judged when the script is called again
+                print(f"{row.key}: trained, not judged\n{traceback.format_exc()}", flush=True)
+                return
         self._keep(row.key, found)
         print(f"{row.key}: {found['seconds']} s", flush=True)
 

@@ -169,17 +169,17 @@ class CVAE(Model):
             return torch.cat([self._weights(rows, samples, bits, seed, first, bound) for rows, first in parts])
 
     def _weights(self, x: Tensor, samples: int, bits: bool, seed: int, start: int, bound: bool) -> Tensor:
+        """What each draw says of log p(y|x) `[N]`: with the divergence in closed form, or as a weight."""
         y, target = self._both(x, bits, seed, start)
-        noise = (self._noise(len(x), k, seed, start) for k in range(samples))
-        return torch.stack([self._weight(y, target, epsilon, bound) for epsilon in noise], 1)
-
-    def _weight(self, y: Tensor, target: Tensor, epsilon: Tensor, bound: bool) -> Tensor:
-        """What one draw says of log p(y|x) `[N]`: with the divergence in closed form, or as a weight."""
         filled = self._filled(y)
         prior = self._prior(filled)
         relative = self._relative(target, prior)
-        z = prior.at(relative.at(epsilon))
-        return (-relative.kl() if bound else relative.log_ratio(epsilon)) - self._loss(self._decoded(z, filled), target)
+        found = []
+        for k in range(samples):
+            epsilon = self._noise(len(x), k, seed, start)
+            output = self._decoded(prior.at(relative.at(epsilon)), filled)
+            found.append((-relative.kl() if bound else relative.log_ratio(epsilon)) - self._loss(output, target))
+        return torch.stack(found, 1)
 
     def _both(self, x: Tensor, bits: bool, seed: int, start: int) -> tuple[Tensor, Tensor]:
         """What is given as it is, and what is to be filled in: as it is, or, where the likelihood is of bits, as bits
