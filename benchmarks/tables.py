@@ -315,4 +315,4 @@ def conduct(
         prepare(folder)
         table.run(folder, given.jobs, todo)
         finish(folder)
-    write(table.name, text(table.done()))
+    write(table.name, text(done) if (done := table.done()) else "Not run yet.")

@@ -8,6 +8,7 @@ import torch
 from benchmarks import (
     amortisation,
     autoencoders,
+    boltzmann,
     chains,
     cogan,
     conditional,
@@ -33,7 +34,9 @@ from benchmarks import (
 )
 from simulacra.capabilities import HasClasses
 from simulacra.data.spec import Spec
+from simulacra.metrics.ais import exact_log_z
 from simulacra.metrics.catalogue import kinds_of_scores, measures
+from simulacra.models.dbn import DBN, DBNConfig
 from simulacra.models.infogan import InfoGAN, InfoGANConfig
 from simulacra.protocol import Protocol
 from simulacra.recipes import find
@@ -41,11 +44,25 @@ from simulacra.settings import RunOptions
 from simulacra.trainer import train
 
 MODULES = (
-    *(amortisation, autoencoders, chains, conditional, endurance, few_images, few_labels, implicit_posterior, infogan),
-    *(manifolds, modes, nats, objectives, quadrants, robustness, similarity, stacked, strings, tractable),
+    *(amortisation, autoencoders, boltzmann, chains, conditional, endurance, few_images, few_labels),
+    *(
+        implicit_posterior,
+        infogan,
+        manifolds,
+        modes,
+        nats,
+        objectives,
+        quadrants,
+        robustness,
+        similarity,
+        stacked,
+        strings,
+        tractable,
+    ),
 )
 DIGITS = tuple("0123456789")
 SPECS = {
+    "binarized_mnist": Spec(kind="image", shape=(1, 28, 28), classes=None),
     "mnist": Spec(kind="image", shape=(1, 28, 28), classes=DIGITS),
     "fashion_mnist": Spec(kind="image", shape=(1, 28, 28), classes=DIGITS),
     "stacked_mnist": Spec(kind="image", shape=(3, 28, 28), classes=None),
@@ -319,6 +336,23 @@ def test_windows_are_counted_by_both_protocols_and_warned_of(monkeypatch):
     said = parzen.text({"gan": row})
     assert "unreliable" in said
     assert "gan: the best sigma, 0.1, is at an end" in said
+
+
+def test_what_better_estimates_add_to_a_nets_bound_is_found_row_by_row(monkeypatch):
+    torch.manual_seed(0)
+    net = DBN(DBNConfig(hidden=(6, 4)), SPECS["binarized_mnist"])
+    images = 2 * torch.rand(300, 1, 28, 28).round() - 1
+    monkeypatch.setattr(boltzmann, "_rows", lambda split: images)
+    net.prepare(images)
+    exact = exact_log_z(net.top.weight, net.top.visible_bias, net.top.hidden_bias)
+    found = boltzmann._of_net(net, {"log_z": net.partition_once(0).value, "log_z_standard_error": 0.5})
+    assert found["over"][1] > 0.5  # log Z's error is part of it
+    for better in ("weighted", "chib"):  # weights begin near 0: the posterior is the recognition's
+        assert found[better][0] == pytest.approx(0.0, abs=4 * found[better][1] + 1e-3)
+    row = RAN | {"ais": -90.0, "error": 0.5, "facts": {"log_z": exact, "effective_chains": 90.0}} | found
+    row["command"] = "simulacra train dbn --steps 60000 x"
+    (line,) = boltzmann.text({"dbn": row}, boltzmann.rows()).splitlines()[2:]
+    assert f"| {found['chib'][0] - 90:.2f} ± {found['chib'][1]:.2f} | 0.50 |" in line
 
 
 def test_the_guess_is_of_the_length_whose_guess_is_best():
