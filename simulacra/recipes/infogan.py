@@ -46,7 +46,8 @@ def infogan(spec: Spec, size: int, options: InfoGANOptions) -> Plan:
 
     command   simulacra train infogan --data mnist
     budget    20 passes over the data, 4 000 to 20 000 steps
-    score     none measured yet
+    score     0.9 or more of samples show their category's digit in 3 of 5 seeds, MNIST, width 16, dense 256:
+              docs/results.md
     """
     options = resolve(spec, options)
     if options.dense is None:
