@@ -13,12 +13,11 @@ Counted by `--plan` on one core of an Intel Xeon: avb 3.2 GFLOP a step and 0.4 h
 adds about 45 TFLOP for each, by arithmetic: 22 000 gradients of the decoder at 800 latents.
 """
 
-import statistics
 from pathlib import Path
 from typing import Any
 
 import simulacra
-from benchmarks.tables import Row, Table, conduct, markdown
+from benchmarks.tables import Row, Table, conduct, markdown, with_error
 from simulacra.metrics.hamiltonian import HamiltonianAIS
 
 STEPS, IMAGES = 20_000, 100
@@ -60,12 +59,6 @@ def judge(run: Path) -> dict[str, Any]:
         "kind": said.facts["kind"],
         "active": found["active_units"].value,
     }
-
-
-def with_error(values: list[float], sign: str = "") -> str:
-    """Mean and standard error."""
-    error = statistics.stdev(values) / len(values) ** 0.5
-    return f"{statistics.mean(values):{sign}.2f} ± {error:.2f}"
 
 
 def lines(done: dict[str, dict[str, Any]]) -> list[list[object]]:

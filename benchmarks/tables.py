@@ -177,6 +177,11 @@ def spread(values: Sequence[float], digits: int) -> str:
     return f"{statistics.mean(values):.{digits}f}{deviation}"
 
 
+def with_error(values: Sequence[float], sign: str = "") -> str:
+    """Mean and its standard error; `sign`: "+" to show it."""
+    return f"{statistics.mean(values):{sign}.2f} ± {statistics.stdev(values) / len(values) ** 0.5:.2f}"
+
+
 def draw_images(place: Any, images: Tensor, columns: int, **titles: str) -> None:
     """Grey images `[N, 1, H, W]` in [-1, 1] on matplotlib's axes, row by row without a gap."""
     place.imshow(make_grid(images.cpu(), columns, padding=0)[0], cmap="gray", vmin=-1, vmax=1)
