@@ -2,13 +2,13 @@
 
     SIMULACRA_DATA=... python -m benchmarks.amortisation [--out runs] [--jobs 2] [--only vae ...] [--plan] [--show]
 
-Equal number of updates of the decoder, 4 000 in batches of 128, equal decoders (two hidden layers of 200 units, 20
+Equal number of updates of the decoder, 20 000 in batches of 128, equal decoders (two hidden layers of 200 units, 20
 latents), bits drawn anew at every step; "vae, longer" has 40 000. A step of *svi* fits each row's posterior in 20 steps
 of Adam first, so the seconds stand beside. Test images are made bits once (seed 0). The gap is the mean over the first
 500 of the ELBO at each image's own best posterior less that of the model's, 100 draws for both, the best being looked
 for by 500 steps of Adam from the model's on (`amortisation_gap`).
 
-Counted by `--plan` on one core of an Intel Xeon: svi 2.2 GFLOP a step and 0.08 h, vae 0.3 GFLOP and 0.01 h.
+Counted by `--plan` on one core of an Intel Xeon: svi 2.2 GFLOP a step and 0.3 h, vae 0.3 GFLOP and 0.03 h.
 """
 
 from pathlib import Path
@@ -17,7 +17,7 @@ from typing import Any
 import simulacra
 from benchmarks.tables import Row, Table, conduct, markdown
 
-STEPS, LONGER = 4_000, 40_000
+STEPS, LONGER = 20_000, 40_000
 COMMON = {"latent": "20", "width": "200"}
 MODELS = {"vae": ("vae", STEPS), "vae, longer": ("vae", LONGER), "svi": ("svi", STEPS)}
 HEAD = ["model", "steps", "ELBO, first 500", "refined", "gap", "IWAE-500, first 500", "seconds", "command"]

@@ -381,9 +381,17 @@ def test_a_line_of_tractable_densities_says_its_bar_and_its_curve():
 
 
 def test_visits_of_chains_by_hand():
-    """Digits 1 1 ? 2 1 and ? 3 3 3 3: two and one visited, two changes in ten steps, two steps unsure."""
-    found = chains.visits(torch.tensor([[1, 1, -1, 2, 1], [-1, 3, 3, 3, 3]]))
-    assert found == {"each": [2, 1], "all": 3, "changes": 20.0, "sure": 0.8}
+    """Five ones, a guess, one 2, five ones again; four threes, a guess, six threes. Two changes in 23 steps."""
+    first, second = [1] * 5 + [-1, 2] + [1] * 5, [3] * 4 + [-1] + [3] * 6 + [7]
+    found = chains.visits(torch.tensor([first, second]))
+    assert found == {"each": [1, 1], "all": 2, "changes": pytest.approx(100 * 3 / 24), "sure": pytest.approx(22 / 24)}
+    assert chains.stays(torch.tensor([4] * 4 + [-1] * 9)) == set()
+
+
+def test_likeness_is_told_with_its_error():
+    row = RAN | {"kid": [0.0125, 0.001], "kid_test": [0.02, None], "error": 12.345}
+    (line,) = similarity.lines({"olivetti_faces-vae": row})
+    assert line[:6] == ["olivetti_faces", "vae", "-", "12.50 ± 1.00", "20.00", "12.35"]
 
 
 def test_a_gaussian_of_codes_has_their_moments():
