@@ -97,7 +97,7 @@ class Table:
             known, out = self.done().get(row.key, {}), folder / row.key
             ended = (RunFolder(out).record() or {}).get("ended") or {}
             if known and "failed" not in known and ended.get("step") == row.steps:
-                self._keep(row.key, known | self.judge(out))
+                self.keep(row.key, known | self.judge(out))
                 print(f"{row.key}: judged again", flush=True)
 
     def _finish(self, row: Row, out: Path, jobs: int) -> None:
@@ -118,10 +118,10 @@ class Table:
             except Exception:  # the others' trainings go on; this row is judged when the script is called again
                 print(f"{row.key}: trained, not judged\n{traceback.format_exc()}", flush=True)
                 return
-        self._keep(row.key, found)
+        self.keep(row.key, found)
         print(f"{row.key}: {found['seconds']} s", flush=True)
 
-    def _keep(self, key: str, found: dict[str, Any]) -> None:
+    def keep(self, key: str, found: dict[str, Any]) -> None:
         """Add a row, also beside another process that adds its own."""
         self.path.parent.mkdir(exist_ok=True)
         with self.lock, self.path.open("a+") as file:

@@ -12,6 +12,7 @@ from benchmarks import (
     chains,
     cogan,
     conditional,
+    dbn_few_labels,
     endurance,
     few_images,
     few_labels,
@@ -33,6 +34,7 @@ from benchmarks import (
     tractable,
 )
 from simulacra.capabilities import HasClasses
+from simulacra.data import open_data
 from simulacra.data.spec import Spec
 from simulacra.metrics.ais import exact_log_z
 from simulacra.metrics.catalogue import kinds_of_scores, measures
@@ -355,6 +357,22 @@ def test_what_better_estimates_add_to_a_nets_bound_is_found_row_by_row(monkeypat
     assert f"| {found['chib'][0] - 90:.2f} ± {found['chib'][1]:.2f} | 0.50 |" in line
 
 
+def test_a_start_from_a_net_is_compared_at_the_rates_it_is_given(monkeypatch):
+    monkeypatch.setattr(dbn_few_labels, "UPDATES", {100: 30})
+    monkeypatch.setattr(dbn_few_labels, "VALIDATION", 50)
+    torch.manual_seed(0)
+    spec = Spec(kind="image", shape=(1, 8, 8), classes=DIGITS)
+    net, train = DBN(DBNConfig(hidden=(12, 8)), spec), open_data("digits")
+    test = dbn_few_labels.unit(open_data("digits", split="test"))
+    rates = {"net": (1e-9, 1e-2), "random": (1e-2,)}
+    row = dbn_few_labels.compare(net, train, test, 100, 1, rates)
+    assert row["net"]["rate"] == row["random"]["rate"] == 1e-2  # that of 1e-9 stays where it was
+    assert row == dbn_few_labels.compare(net, train, test, 100, 1, rates) | {"seconds": row["seconds"]}
+    assert all(0 < row[start]["error"] <= 100 for start in dbn_few_labels.STARTS)
+    lines = dbn_few_labels.text({"100-0": row, "100-1": row}).splitlines()
+    assert [line.split(" | ")[1] for line in lines[2:]] == ["net", "random"]
+
+
 def test_the_guess_is_of_the_length_whose_guess_is_best():
     def row(guess, bound):
         kinds = {"fill_guess": guess, "fill_bound": bound, "fill_iwae": 3.0}
@@ -421,8 +439,8 @@ def test_tables_add_to_what_another_process_has_added(tmp_path, monkeypatch):
     monkeypatch.setattr(tables, "ROOT", tmp_path)
     (tmp_path / "docs").mkdir()
     one, other = (tables.Table("t", [], judge=lambda run: {}) for _ in range(2))
-    one._keep("a", {"fid": 1})
-    other._keep("b", {"fid": 2})
+    one.keep("a", {"fid": 1})
+    other.keep("b", {"fid": 2})
     assert one.done() == other.done() == {"a": {"fid": 1}, "b": {"fid": 2}}
 
 
@@ -456,7 +474,7 @@ def test_only_finished_runs_are_judged_again(tmp_path, monkeypatch):
     rows = [tables.Row(key, "gan", "ring", 5) for key in ("whole", "broken-off", "gone", "new")]
     table = tables.Table("t", rows, judge=lambda run: {"judged": run.name})
     for row in rows[:3]:
-        table._keep(row.key, {"judged": "before"})
+        table.keep(row.key, {"judged": "before"})
     steps = {"whole": 5, "broken-off": 3, "new": 5}
     monkeypatch.setattr(
         tables.RunFolder,
