@@ -45,7 +45,7 @@ def cogan(spec: Spec, size: int, options: CoGANOptions) -> Plan:
 
     command   simulacra train cogan --data mnist --beside usps
     budget    320 passes over the data, 4 000 to 20 000 steps
-    score     .919 of USPS's test digits read from MNIST's labels, SCORE from USPS to MNIST, width 32, 10 000 steps, five
+    score     .919 of USPS's test digits read from MNIST's labels, .910 from USPS to MNIST, width 32, 10 000 steps, five
               draws: docs/results.md
     """
     if spec.kind != "image":
