@@ -21,8 +21,7 @@ images, in the features of `mnist`, stands beside both. For scale: 10 000 traini
   256, 256 and 1024 units, √MMD². In code space as many steps of an autoencoder of 784-1024-32 units come first. Adam
   at 10⁻³ and a cosine in the place of momentum; their autoencoder was pretrained layer by layer.
 
-Counted on one thread of an Intel Xeon: dbn 1.0 h, dae 0.3, gsn 0.4, gan 0.5, gmmn-data 1.4, gmmn-code 0.9; judging a
-row takes 2 to 6 minutes.
+Counted on one thread of an Intel Xeon: gmmn-data 1.4 h, gmmn-code 0.9; the others are for `--plan` to count.
 """
 
 from pathlib import Path
