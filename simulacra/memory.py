@@ -1,7 +1,7 @@
 """Out of memory: tell it from other errors, and find what would have fitted."""
 
 import gc
-from collections.abc import Callable
+from collections.abc import Callable, Iterable, Iterator, Sequence
 
 import torch
 
@@ -15,11 +15,9 @@ def is_out_of_memory(error: BaseException) -> bool:
     return isinstance(error, RuntimeError) and any(phrase in str(error).lower() for phrase in PHRASES)
 
 
-def micro_batches_that_fit(attempt: Callable[[int], None], batch: int, tried: int) -> int | None:
-    """The smallest number of micro-batches, doubling from `tried`, with which `attempt(number)` stays within memory."""
-    number = tried
-    while number < batch:
-        number = min(number * 2, batch)
+def micro_batches_that_fit(attempt: Callable[[int], None], numbers: Iterable[int]) -> int | None:
+    """The first of these numbers of micro-batches with which `attempt(number)` stays within memory."""
+    for number in numbers:
         release()
         try:
             attempt(number)
@@ -28,6 +26,14 @@ def micro_batches_that_fit(attempt: Callable[[int], None], batch: int, tried: in
             if not is_out_of_memory(error):
                 raise
     return None
+
+
+def doubling(numbers: Sequence[int], start: int) -> Iterator[int]:
+    """Of ascending numbers: each that is at least twice the one before, the first of them twice `start`, and the
+    last."""
+    for number in numbers:
+        if number >= 2 * start or number == numbers[-1]:
+            yield (start := number)
 
 
 def release() -> None:

@@ -51,6 +51,12 @@ class Rows(Protocol):
         ...
 
 
+def split(rows: int, parts: int) -> list[int]:
+    """Sizes of the micro-batches, `parts` or fewer, that so many rows fall into; of no rows, one that is empty."""
+    size = -(-rows // parts) or 1
+    return [min(size, rows - first) for first in range(0, rows, size)] or [0]  # a rank's share may be empty
+
+
 class NonFinite(ArithmeticError):
     """A term or a gradient is NaN or infinite; no weight and no optimiser state has been touched by this round."""
 
@@ -134,11 +140,11 @@ class Turn:
 
     def parts(self, move: int) -> Iterator[tuple[Rows, At, float]]:
         """The batch in micro-batches, each with its `At` and its share of the rows."""
-        n = len(self.batch.x)
-        size = -(-n // self.table.micro_batches) or 1
-        for part, first in enumerate(range(0, n, size) or [0]):  # a rank's share of a last batch may be empty
-            rows = self.batch if size >= n else self.batch.rows(first, min(first + size, n))
-            yield rows, At(self.clock, (*self.key, move), rows, self, part), len(rows.x) / max(n, 1)
+        n, first = len(self.batch.x), 0
+        for part, size in enumerate(split(n, self.table.micro_batches)):
+            rows = self.batch if size == n else self.batch.rows(first, first + size)
+            yield rows, At(self.clock, (*self.key, move), rows, self, part), size / max(n, 1)
+            first += size
 
     def commit(self) -> None:
         """Let the state written during this turn be seen."""

@@ -22,8 +22,9 @@ from simulacra.game import Clock, NonFinite, Stage, Table
 from simulacra.health.watch import Watch
 from simulacra.interruption import Interruption, watched
 from simulacra.journal import Events, Log, Progress, Silent, Standing, clock_face, progress
-from simulacra.memory import is_out_of_memory, micro_batches_that_fit
+from simulacra.memory import doubling, is_out_of_memory, micro_batches_that_fit
 from simulacra.models.base import Model
+from simulacra.play import split
 from simulacra.precision import autocast
 from simulacra.runfolder import environment
 from simulacra.scorebook import ScoreBook, listing, of_subject
@@ -108,7 +109,7 @@ class Trainer:
 
     def run(self) -> Run:
         """Train from where the folder is to the end of the budget, or until interrupted."""
-        self._check_ranks()
+        self._check_parts()
         if self.leads:
             self.folder.prepare()
         barrier(self.table)
@@ -123,12 +124,19 @@ class Trainer:
 
     # Starting
 
-    def _check_ranks(self) -> None:
-        """Means over ranks are means over rows only where every rank has as many."""
+    def _check_parts(self) -> None:
+        """Means over ranks are means over rows only where every rank has as many; and no part may split a pack."""
         batch, ranks = self.plan.batch, self.table.size
         if batch % ranks and any(stage.game.optimizers for stage in self.plan.stages):
             even = max(batch // ranks, 1) * ranks
             raise UserError(f"a batch of {batch} cannot be dealt evenly to {ranks} processes: give --batch {even}")
+        if not self.plan.splits(batch // ranks, self.options.micro_batches):
+            sizes = sorted(set(split(batch // ranks, self.options.micro_batches)))
+            raise UserError(
+                f"a batch of {batch} in {ranks} processes and {self.options.micro_batches} micro-batches has "
+                f"{' or '.join(map(str, sizes))} rows at a time, the discriminator wants packs of {self.plan.pack} and "
+                f"at least {self.plan.least} rows: choose another --batch or --micro-batches"
+            )
 
     def _start(self) -> None:
         lines: list[str] = []
@@ -449,15 +457,17 @@ class Trainer:
 
     def what_fits(self) -> str:
         """After memory ran out: advice found by trying."""
-        batch, tried = self.plan.batch, self.options.micro_batches
+        batch, tried, share = self.plan.batch, self.options.micro_batches, self.plan.batch // self.table.size
 
         def attempt(number: int) -> None:
             with suppress(NonFinite):
                 self._step(Table(number, self.table.precision))
 
-        number = micro_batches_that_fit(attempt, batch // self.table.size, tried)
+        numbers = {len(split(share, number)) for number in range(tried + 1, share + 1)}
+        possible = [number for number in sorted(numbers) if number > tried and self.plan.splits(share, number)]
+        number = micro_batches_that_fit(attempt, doubling(possible, tried))
         if number is None:
-            return "not even one row at a time fits: choose a smaller batch, network or image size"
+            return "not even the fewest rows at a time fit: choose a smaller network or image size"
         rows = f"{-(-batch // number)} of {batch} rows at a time"
         return f"--micro-batches {number} fits ({rows}), or try a smaller --batch in another --out"
 

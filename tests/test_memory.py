@@ -3,7 +3,7 @@
 import pytest
 import torch
 
-from simulacra.memory import is_out_of_memory, micro_batches_that_fit
+from simulacra.memory import doubling, is_out_of_memory, micro_batches_that_fit
 
 
 @pytest.mark.parametrize(
@@ -37,13 +37,19 @@ def trial(rows_that_fit, batch, tried, error=MemoryError):
         if -(-batch // number) > rows_that_fit:
             raise error()
 
-    return micro_batches_that_fit(attempt, batch, tried), attempts
+    return micro_batches_that_fit(attempt, doubling(range(tried + 1, batch + 1), tried)), attempts
 
 
 def test_the_first_doubling_that_fits_is_found():
     assert trial(rows_that_fit=16, batch=64, tried=1) == (4, [2, 4])
     assert trial(rows_that_fit=10, batch=64, tried=1) == (8, [2, 4, 8])
     assert trial(rows_that_fit=10, batch=64, tried=3) == (12, [6, 12])
+
+
+def test_numbers_at_least_double_and_end_with_the_last():
+    assert list(doubling([3, 5, 7, 15, 21], 1)) == [3, 7, 15, 21]
+    assert list(doubling([3], 2)) == [3]
+    assert not list(doubling([], 1))
 
 
 def test_nothing_fits_where_not_even_one_row_does():

@@ -17,7 +17,8 @@ from simulacra.data import Source, Spec
 from simulacra.errors import MachineError, UserError
 from simulacra.models.adversary import Adversary
 from simulacra.models.vae import VAE
-from simulacra.trainer import train
+from simulacra.play import Table
+from simulacra.trainer import Trainer, train
 
 TINY = {"data": "digits", "width": 4, "latent": 3, "quiet": True, "checkpoint_every": 5, "log_every": 1}
 
@@ -372,6 +373,43 @@ def test_out_of_memory_says_what_fits(tmp_path: Path, monkeypatch: pytest.Monkey
     with pytest.raises(MachineError, match=r"batch 64: --micro-batches 8 fits \(8 of 64"):
         train("vae", out=tmp_path / "run", steps=9, batch=64, **TINY)
     assert checkpoint.read(checkpoint.listed(tmp_path / "run" / "checkpoints")[-1]).facts["step"] == 2
+
+
+def test_out_of_memory_advises_no_split_of_packs(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    def generate(self, batch, at):
+        raise torch.OutOfMemoryError("CUDA out of memory. Tried to allocate 2 GiB")
+
+    tried = []
+    monkeypatch.setattr(Adversary, "generate", generate)
+    monkeypatch.setattr(Trainer, "_step", spied(Trainer._step, tried))
+    with pytest.raises(MachineError, match="not even the fewest rows"):
+        train("gan", out=tmp_path / "run", steps=1, batch=12, pack=3, **TINY)
+    assert tried == [1, 2, 4]
+
+
+def spied(step, tried: list[int]):
+    def tell(self, table=None):
+        tried.append((table or self.table).micro_batches)
+        return step(self, table)
+
+    return tell
+
+
+@pytest.mark.parametrize(
+    ("options", "ranks", "words"),
+    [
+        ({"batch": 6, "pack": 2, "micro_batches": 2}, 1, "3 rows at a time.* packs of 2"),
+        ({"batch": 6, "pack": 2}, 2, "3 rows at a time.* packs of 2"),
+        ({"batch": 4, "minibatch": "deviation", "micro_batches": 4}, 1, "1 rows at a time.* at least 2"),
+        ({"batch": 8, "pack": 2, "minibatch": "deviation"}, 4, "2 rows at a time.* at least 4"),
+    ],
+)
+def test_parts_of_a_batch_that_part_what_is_judged_together_are_refused(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch, options, ranks, words
+) -> None:
+    monkeypatch.setattr(Table, "size", ranks)
+    with pytest.raises(UserError, match=words):
+        train("gan", out=tmp_path / "run", steps=1, **TINY, **options)
 
 
 # Signals and kills, in processes of their own

@@ -19,6 +19,7 @@ from simulacra.data.spec import Spec
 from simulacra.errors import unknown
 from simulacra.game import Player, Stage
 from simulacra.models.base import Model
+from simulacra.play import split
 
 log = logging.getLogger(__name__)
 
@@ -29,7 +30,8 @@ class Plan:
 
     The lengths of the stages are the default budget. `options` are the recipe's, with nothing left open. `prepare` is
     called before the first step of a new run with rows of the training data `[N, ...]`, as a batch has them: for first
-    values that depend on the data.
+    values that depend on the data. What is played at once, be it a batch or a part of one, must fill packs of `pack`
+    rows, and have `least`.
     """
 
     model: Model
@@ -37,6 +39,8 @@ class Plan:
     batch: int
     options: Config
     prepare: Callable[[Tensor], None] | None = None
+    pack: int = 1
+    least: int = 0
 
     def __post_init__(self) -> None:
         for stage in self.stages:
@@ -53,6 +57,10 @@ class Plan:
     def players(self) -> dict[str, Player]:
         """All players of all stages, by name."""
         return {name: player for stage in self.stages for name, player in stage.game.players.items()}
+
+    def splits(self, rows: int, parts: int) -> bool:
+        """Whether so many rows can be played in so many micro-batches."""
+        return all(size % self.pack == 0 and size >= self.least for size in split(rows, parts))
 
 
 @dataclass(frozen=True, kw_only=True)
