@@ -315,13 +315,16 @@ def test_recipes_of_other_packages_are_found_by_entry_point(monkeypatch):
         ({"turns": "simultaneous", "rest_above": 0.8}, "leave out rest_above"),
         ({"rest_above": 0.5}, "'rest_above' should be greater than 0.5"),
         ({"fade": 0.0}, "'fade' should be greater than 0"),
-        ({"one_sided": True}, "one_sided says how gradient_penalty works, which is off"),
-        ({"dragan_spread": 2.0, "gradient_penalty": 10}, "dragan_spread says how dragan works"),
-        ({"power_iterations": 2}, "power_iterations says how spectral works"),
-        ({"fade": 0.1}, "fade says how r1 or r2 works"),
-        ({"r1_every": 4, "dragan": 1}, "r1_every says how r1 or r2 works"),
-        ({"unrolled_rate": 3.0}, "unrolled_rate says how unrolled works"),
-        ({"consensus": 3.0, "turns": "simultaneous", "rule": "extragradient"}, "consensus says how rule consensus"),
+        ({"one_sided": True}, "one_sided does nothing without gradient_penalty, which is off"),
+        ({"dragan_spread": 2.0, "gradient_penalty": 10}, "dragan_spread does nothing without dragan"),
+        ({"power_iterations": 2}, "power_iterations does nothing without spectral"),
+        ({"fade": 0.1}, "fade does nothing without r1 or r2"),
+        ({"r1_every": 4, "dragan": 1}, "r1_every does nothing without r1 or r2"),
+        ({"unrolled_rate": 3.0}, "unrolled_rate does nothing without unrolled"),
+        (
+            {"consensus": 3.0, "turns": "simultaneous", "rule": "extragradient"},
+            "consensus does nothing without rule consensus",
+        ),
         ({"objective": "wassertein"}, "did you mean 'wasserstein'"),
     ],
 )
@@ -409,5 +412,5 @@ def test_the_recommended_game_settles_what_suits_the_data_and_takes_what_is_said
     own = kind.build(image, 100, kind.options().with_overrides(said, "rpgan")).options
     assert (own.batch, own.fade, own.generator.betas, own.discriminator.betas) == (7, 0.1, (0.9, 0.9), (0.0, 0.99))
     kind.build(image, 100, kind.options().with_overrides({"r1": "0", "r2": "0", "width": "4"}, "rpgan"))
-    with pytest.raises(UserError, match="fade says how r1 or r2 works"):
+    with pytest.raises(UserError, match="fade does nothing without r1 or r2"):
         kind.build(image, 100, kind.options().with_overrides({"r1": "0", "r2": "0", "fade": "0.1"}, "rpgan"))

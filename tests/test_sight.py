@@ -2,18 +2,23 @@
 
 import pytest
 import torch
+from torch import nn
 
+from simulacra.augment import adaptive, differentiable
+from simulacra.costs.adversarial import OBJECTIVES
 from simulacra.data.batch import Batch
 from simulacra.data.spec import Spec
 from simulacra.errors import UserError
 from simulacra.game import Clock, Game, Table, Turn
+from simulacra.models.adversary import Adversary, Penalties
+from simulacra.models.gan import GAN, GANConfig
 from simulacra.models.sight import PLAIN, Sight, packed
 from simulacra.recipes import find
 
 
-def told(x, progress=0.0):
+def told(x, progress=0.0, state=None):
     batch = Batch(x=x, labels=None, index=torch.arange(len(x)), start=0, joint=len(x), pass_end=False)
-    turn = Turn(Game([], []), batch, Clock(progress=progress), (0,), Table())
+    turn = Turn(Game([], [], state), batch, Clock(progress=progress), (0,), Table())
     return next(iter(turn.parts(0)))[1]
 
 
@@ -55,3 +60,54 @@ def test_plain_sight_changes_nothing_and_draws_nothing():
     at = told(x)
     assert PLAIN(x, at) is x
     assert torch.equal(at.normal(2), told(x).normal(2))
+
+
+# Augmentation: of real and generated rows alike, in both players' moves
+
+IMAGES = torch.rand(6, 1, 8, 8, generator=torch.Generator().manual_seed(0)) * 2 - 1
+GREY = Spec(kind="image", shape=(1, 8, 8), classes=None)
+
+
+def test_differentiable_augmentation_is_of_the_moves_own_numbers():
+    names = ("color", "translation")
+    numbers = told(IMAGES).uniform(differentiable.numbers(names))
+    shown = Sight(augment=names)(IMAGES, told(IMAGES))
+    assert torch.equal(shown, differentiable.augment(IMAGES, numbers, names))
+    assert not torch.allclose(shown, IMAGES)
+
+
+def test_adaptive_augmentation_is_of_the_games_probability():
+    at = told(IMAGES, state={"augment": torch.tensor(0.7)})
+    numbers = told(IMAGES).uniform(adaptive.NUMBERS)
+    shown = Sight(adapt=0.6)(IMAGES, at)
+    assert torch.equal(shown, adaptive.adaptive(IMAGES, numbers, 0.7))
+    assert not torch.allclose(shown, IMAGES)
+
+
+class Recorder(nn.Module):
+    """A discriminator that keeps what it is shown."""
+
+    def __init__(self):
+        super().__init__()
+        self.shown = []
+
+    def forward(self, x):
+        self.shown.append(x.detach())
+        return x.mean((1, 2, 3))[:, None]
+
+
+@pytest.mark.parametrize("sight", [Sight(augment=("color",)), Sight(adapt=0.6), Sight(noise=0.5)], ids=str)
+def test_whatever_the_discriminator_sees_is_changed_in_both_moves(sight):
+    """Real and generated rows are the same images here: none of them is shown as it is, and no two of them alike."""
+    model = GAN(GANConfig(network="dcgan", width=2, latent=3), GREY)
+    model.synthesise = lambda z: IMAGES
+    state = {"augment": torch.tensor(1.0)}
+    costs = Adversary(model, Recorder(), OBJECTIVES["relativistic"], Penalties(r1=1.0, r2=1.0), sight=sight)
+    for move in (costs.discriminate, costs.generate, costs.penalise):
+        costs.discriminator.shown.clear()
+        at = told(IMAGES, state=state)
+        move(at._batch, at)
+        one, other = costs.discriminator.shown
+        for shown in (one, other):
+            assert not torch.isclose(shown, IMAGES, atol=1e-4).flatten(1).all(1).any(), move.__name__
+        assert not torch.isclose(one, other, atol=1e-4).flatten(1).all(1).any(), move.__name__

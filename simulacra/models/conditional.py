@@ -29,7 +29,7 @@ class ConditionalGANConfig(GANConfig):
 
 
 class ConditionalGAN(GAN):
-    """A generator G: (z, y) ↦ x. Its latents are [z, y], y one-hot: `[N, J + K]`."""
+    """A generator G: (z, y) ↦ x. Its latents are [z, y], y one-hot: `[N, J + K]`; between classes, shares of them."""
 
     name, Config = "conditional-gan", ConditionalGANConfig
     config: ConditionalGANConfig
@@ -46,7 +46,7 @@ class ConditionalGAN(GAN):
         if self.config.conditioning == "input":
             return self.generator(latents)
         z, y = latents.split([self.config.latent, self.config.classes], 1)
-        return self.generator(z, y.argmax(1))
+        return self.generator(z, y)
 
     def generate_labelled(self, at: At, labels: Tensor) -> Tensor:
         """G(z, y) for one fresh z per row of the batch, of these labels."""

@@ -8,6 +8,7 @@ from torch import Tensor, nn
 from torch.nn.functional import one_hot
 
 from simulacra.networks.features import features
+from simulacra.precision import full_precision
 
 
 class Given(nn.Module):
@@ -77,7 +78,7 @@ class Auxiliary(nn.Module):
 
 class ClassBatchNorm(nn.Module):
     """Batch norm whose scale and shift belong to the row's class (Dumoulin et al. 2017, eq. 5; Miyato & Koyama 2018,
-    §4); `Conditioned` says which class."""
+    §4), or are means over classes; `Conditioned` says of which."""
 
     def __init__(self, norm: nn.BatchNorm1d | nn.BatchNorm2d, classes: int) -> None:
         super().__init__()
@@ -86,14 +87,16 @@ class ClassBatchNorm(nn.Module):
         self.scale, self.shift = nn.Embedding(classes, channels), nn.Embedding(classes, channels)
         nn.init.ones_(self.scale.weight)
         nn.init.zeros_(self.shift.weight)
-        self.labels: Tensor | None = None
+        self.shares: Tensor | None = None
 
     def forward(self, x: Tensor) -> Tensor:
         """Normalised rows, in the shape of x."""
-        if self.labels is None:
-            raise ValueError("batch norm of classes was given no labels")
+        if self.shares is None:
+            raise ValueError("batch norm of classes was given no classes")
         shape = (len(x), -1, *[1] * (x.ndim - 2))
-        return self.norm(x) * self.scale(self.labels).view(shape) + self.shift(self.labels).view(shape)
+        with full_precision(x.device):  # a class's own numbers are not rounded on their way here
+            scale, shift = (self.shares @ numbers.weight for numbers in (self.scale, self.shift))
+        return self.norm(x) * scale.view(shape) + shift.view(shape)
 
 
 class Conditioned(nn.Module):
@@ -116,13 +119,13 @@ class Conditioned(nn.Module):
     def _norms(self) -> list[ClassBatchNorm]:
         return [layer for layer in self.network.modules() if isinstance(layer, ClassBatchNorm)]
 
-    def forward(self, x: Tensor, labels: Tensor) -> Tensor:
-        """What the network makes of rows of these classes."""
+    def forward(self, x: Tensor, shares: Tensor) -> Tensor:
+        """What the network makes of rows of these classes: one-hot `[N, K]`, or shares of several."""
         norms = self._norms()
         for norm in norms:
-            norm.labels = labels
+            norm.shares = shares
         try:
             return self.network(x)
         finally:
             for norm in norms:
-                norm.labels = None
+                norm.shares = None

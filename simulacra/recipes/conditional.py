@@ -34,8 +34,8 @@ class NetworkOptions(TwoPlayerOptions):
     generator_norm: Literal["batch", "virtual", "none"] | None = Field(
         None, description="normalisation in the generator (default: batch in convolutions, none in perceptrons)"
     )
-    discriminator_norm: Literal["batch", "none"] = Field(
-        "batch", description="normalisation in the discriminator of convolutions"
+    discriminator_norm: Literal["batch", "none"] | None = Field(
+        None, description="normalisation in the discriminator of convolutions (default: batch; perceptrons have none)"
     )
 
 
@@ -56,7 +56,7 @@ class ProjectionOptions(ConditionalOptions):
     generator: Adam = Adam(lr=2e-4, betas=(0.0, 0.9))
     discriminator: Adam = Adam(lr=2e-4, betas=(0.0, 0.9))
     spectral: bool = Field(True, description="spectral normalisation of the discriminator's layers")
-    discriminator_norm: Literal["batch", "none"] = Field(
+    discriminator_norm: Literal["batch", "none"] | None = Field(
         "none", description="normalisation in the discriminator of convolutions"
     )
 
@@ -142,8 +142,12 @@ def resolve(spec: Spec, options: Options) -> Options:
     network = options.network or ("dcgan" if spec.kind == "image" else "mlp")
     if network == "dcgan" and spec.kind != "image":
         raise UserError("convolutions are for images, the data is vectors: give --network mlp")
-    width, norm = options.width or {"dcgan": 64, "mlp": 256}[network], options.discriminator_norm
-    norm = "none" if network == "mlp" else norm
+    if network == "dcgan" and options.depth != NetworkOptions.model_fields["depth"].default:
+        raise UserError("depth is of perceptrons, the networks here are dcgan: leave it out, or give --network mlp")
+    if network == "mlp" and options.discriminator_norm == "batch":
+        raise UserError("perceptrons that discriminate have no batch norm here: leave out --discriminator-norm")
+    width = options.width or {"dcgan": 64, "mlp": 256}[network]
+    norm = options.discriminator_norm or {"dcgan": "batch", "mlp": "none"}[network]
     settled = options.model_copy(update={"network": network, "width": width, "discriminator_norm": norm})
     check(settled, _critic_config(settled))
     return settled

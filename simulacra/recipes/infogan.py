@@ -9,13 +9,13 @@ from simulacra.networks.conditional import Auxiliary
 from simulacra.optimizers import Adam
 from simulacra.recipes import Plan, budget, recipe
 from simulacra.recipes.conditional import NetworkOptions, critic_of, require_plain_turns, resolve, whole
-from simulacra.recipes.two_players import plan, rules_of, sight_of
+from simulacra.recipes.two_players import plan, refuse_idle, rules_of, sight_of
 
 
 class InfoGANOptions(NetworkOptions):
-    """Options of the recipe `infogan`: networks and learning rates are the paper's, weights those of its authors'
-    published code (https://github.com/openai/InfoGAN). The noise is smaller: what a smooth generator of little noise
-    cannot tell apart, the category has to (docs/results.md)."""
+    """Options of the recipe `infogan`: networks and learning rates are the paper's, but for Q's own layer, weights
+    those of its authors' published code (https://github.com/openai/InfoGAN). The noise is smaller: what a smooth
+    generator of little noise cannot tell apart, the category has to (docs/results.md)."""
 
     latent: int = Field(8, ge=1, description="dimensions of the noise z (paper: 62)")
     categories: int = Field(10, ge=2, description="values of the categorical code")
@@ -49,6 +49,7 @@ def infogan(spec: Spec, size: int, options: InfoGANOptions) -> Plan:
     score     0.9 or more of samples show their category's digit in 3 of 5 seeds, MNIST, width 16, dense 256:
               docs/results.md
     """
+    refuse_idle(options, dict.fromkeys(("continuous_information", "deviation"), ("continuous",)))
     options = resolve(spec, options)
     if options.dense is None:
         options = options.model_copy(update={"dense": 1024 if options.network == "dcgan" else 0})

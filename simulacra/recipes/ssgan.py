@@ -13,7 +13,7 @@ from simulacra.models.adversary import Penalties, Tricks
 from simulacra.models.ssgan import SSGAN, Realness, SemiSupervisedAdversary, SSGANConfig
 from simulacra.optimizers import Adam, Schedule
 from simulacra.recipes import Plan, budget, recipe
-from simulacra.recipes.two_players import learning_game
+from simulacra.recipes.two_players import learning_game, refuse_idle
 
 
 class SSGANOptions(Config):
@@ -54,6 +54,7 @@ def ssgan(spec: Spec, size: int, options: SSGANOptions) -> Plan:
     """
     if not spec.classes:
         raise UserError("ssgan needs classes, and the data has none: sort images into a folder per class")
+    refuse_idle(options, dict.fromkeys(("latent", "width", "depth", "generator"), ("matching",)))
     classes = len(spec.classes)
     config = options.part(SSGANConfig, classes=classes, network="mlp", norm="batch", activation="relu", prior="uniform")
     model = SSGAN(config, spec)

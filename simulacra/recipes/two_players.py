@@ -1,7 +1,7 @@
 """The game of a generator and a discriminator that every plain GAN plays: what it can be told, and its rounds."""
 
 import logging
-from collections.abc import Callable, Mapping
+from collections.abc import Callable, Mapping, Sequence
 from functools import partial
 from typing import Annotated, Any, Literal, TypedDict
 
@@ -219,7 +219,11 @@ def clipped(module: nn.Module, bound: float) -> None:
 
 def check(options: TwoPlayerOptions, critic: DiscriminatorConfig) -> None:
     """Refuse what cannot work together or does nothing, warn of what will not work well; each by name."""
-    _hosted(options)
+    refuse_idle(options, HOSTS)
+    if options.rule != "consensus" and options.consensus != TwoPlayerOptions.model_fields["consensus"].default:
+        raise UserError(
+            "consensus does nothing without rule consensus, which is off: turn it on, or leave out consensus"
+        )
     if options.smoothing:
         smoothed(OBJECTIVES[options.objective], options.smoothing)
     if options.batch // options.pack < judged_together(options):
@@ -261,15 +265,14 @@ HOSTS: dict[str, tuple[str, ...]] = {
 """Options that say how another one works, and that one (or either of two)."""
 
 
-def _hosted(options: TwoPlayerOptions) -> None:
-    """Refuse an option that says how another works, which is off."""
-    fields = type(options).model_fields
-    idle = [name for name, hosts in HOSTS.items() if not any(getattr(options, host) for host in hosts)]
-    idle += [] if options.rule == "consensus" else ["consensus"]
-    for name in idle:
-        if getattr(options, name) != fields[name].default:
-            host = " or ".join(HOSTS.get(name, ("rule consensus",)))
-            raise UserError(f"{name} says how {host} works, which is off: turn it on, or leave out {name}")
+def refuse_idle(options: Config, hosts: Mapping[str, Sequence[str]]) -> None:
+    """Raise UserError for an option that says how another, or one of several, works where all of those are off."""
+    for name, others in hosts.items():
+        own = getattr(options, name) != type(options).model_fields[name].default
+        if own and not any(getattr(options, other) for other in others):
+            raise UserError(
+                f"{name} does nothing without {' or '.join(others)}, which is off: turn it on, or leave out {name}"
+            )
 
 
 def _warn(options: TwoPlayerOptions, critic: DiscriminatorConfig, penalised: bool) -> None:
