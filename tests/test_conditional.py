@@ -127,6 +127,21 @@ def test_samples_of_a_class_are_the_models_own_where_the_classes_agree(condition
     assert torch.equal(prior[:, 3:].argmax(1), labels)
 
 
+def test_latents_between_two_classes_make_what_is_between():
+    """The way from one class to another at one z: no step of it is much longer than the others."""
+    torch.manual_seed(0)
+    config = ConditionalGANConfig(width=8, latent=3, classes=3, conditioning="norm", norm="batch")
+    model = ConditionalGAN(config, PLANE)
+    for layer in model.modules():
+        if isinstance(layer, ClassBatchNorm):
+            nn.init.normal_(layer.scale.weight)
+    one, other = (model.prior_labelled(torch.tensor([k]), seed=1) for k in (0, 2))
+    way = model.decode(torch.cat([one.lerp(other, share) for share in torch.linspace(0, 1, 11).tolist()]))
+    steps = way.diff(dim=0).norm(dim=1)
+    assert (steps > 0).all()
+    assert steps.max() < 0.5 * steps.sum()
+
+
 def test_classes_are_drawn_evenly():
     model = ConditionalGAN(ConditionalGANConfig(width=4, latent=3, classes=3), PLANE)
     shares = torch.bincount(model.labels(30_000, seed=1), minlength=3) / 30_000

@@ -91,13 +91,11 @@ def _open(run: str, out: str, device: str, needs: str, data: str | None = None, 
     return _Opened(subject, suffix_of(out, subject.spec, still=still), data)
 
 
-def _path(opened: _Opened, way: str) -> Any:
-    from simulacra.explore.paths import path
-
-    found = path(opened.model, way)  # type: ignore[arg-type]
-    if found.note:
-        typer.echo(found.note, err=True)
-    return found.between
+def _finished(words: str, note: str | None) -> None:
+    """Say what was made, and what is to be known of it."""
+    if note:
+        typer.echo(note, err=True)
+    print(words)
 
 
 def _inversion(steps: int, starts: int, rate: float, pull: float) -> "InversionConfig":
@@ -153,9 +151,10 @@ def interpolate(
     import torch
 
     from simulacra.explore import film, operands
+    from simulacra.explore.paths import path
 
     opened = _open(run, out, device, "prior", data)
-    between = _path(opened, way)
+    between, note = path(opened.model, way)  # type: ignore[arg-type]
     if ends:
         if len(ends) < 2:
             raise UserError("a way has two ends: name at least two, or none for samples of the seed")
@@ -166,7 +165,7 @@ def interpolate(
         a, b = opened.model.prior(2 * n, seed=seed).cpu().unflatten(0, (n, 2)).unbind(1)
     points = between(a, b, torch.linspace(0.0, 1.0, frames or (STILLS if opened.suffix == ".png" else FILMED)))
     film.write(_decoded(opened.model, points), out, opened.subject.spec, fps=fps, back=True)
-    print(f"{len(a)} ways of {len(points)} points in {out}")
+    _finished(f"{len(a)} {'way' if len(a) == 1 else 'ways'} of {len(points)} points in {out}", note)
 
 
 def arithmetic(
@@ -209,14 +208,15 @@ def walk(
 ) -> None:
     """Smooth walks through the prior that end where they begin: the film runs for ever."""
     from simulacra.explore import film
+    from simulacra.explore.paths import path
     from simulacra.explore.walk import walk as taken
 
     opened = _open(run, out, device, "prior")
     still = opened.suffix == ".png" and opened.subject.spec.kind == "image"
-    between, each = _path(opened, way), min(frames, 3) if still else frames
+    (between, note), each = path(opened.model, way), min(frames, 3) if still else frames  # type: ignore[arg-type]
     points = taken(opened.model, between, stops=stops, frames=each, walks=n, seed=seed)
     film.write(_decoded(opened.model, points), out, opened.subject.spec, fps=fps)
-    print(f"{n} closed walks through {stops} samples in {out}")
+    _finished(f"{n} closed {'walk' if n == 1 else 'walks'} through {stops} samples in {out}", note)
 
 
 def directions(
@@ -312,4 +312,5 @@ def invert(
     if as_json:
         print(json.dumps({"errors": errors, "latents": found.latents.tolist()}))
     else:
-        print(f"{len(x)} inversions in {out}: mean squared error {sum(errors) / len(errors):.4g} on the data's scale")
+        count = "1 inversion" if len(x) == 1 else f"{len(x)} inversions"
+        print(f"{count} in {out}: mean squared error {sum(errors) / len(errors):.4g} on the data's scale")

@@ -53,7 +53,9 @@ def vector_source(request: Request, data: Tensor, labels: Tensor, classes: tuple
         UserError: an image size or number of channels was asked for.
     """
     if request.size or request.channels:
-        raise UserError(f"{request.word!r} holds points, not images: leave out size and channels")
+        raise UserError(
+            f"{request.word!r} holds points, which have no size and no channels: choose images, or leave those out"
+        )
     spec = Spec(kind="vector", shape=(data.shape[1],), classes=classes)
     names = NumberedRows(f"{request.word} ({request.split})", np.arange(len(data)))
     return _held(request, spec, data, labels, names, [note])

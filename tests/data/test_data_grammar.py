@@ -97,4 +97,4 @@ def test_draws_are_the_same_everywhere():
 
 
 def test_strings_have_no_size():
-    assert "leave out size and channels" in refusal("grammar", size=(8, 8))
+    assert "choose images, or leave those out" in refusal("grammar", size=(8, 8))

@@ -90,7 +90,7 @@ def test_ends_are_samples_pictures_and_classes(command: Cli, runs: Path, tmp_pat
     assert code == 0
     assert said.startswith("2 ways of 9 points")
     code, said, _ = command("explore", "interpolate", runs / "dcgan", picture, "0", "--steps", 3, "--out", out)
-    assert (code, said.startswith("1 ways")) == (0, True)
+    assert (code, said.startswith("1 way of")) == (0, True)
     code = command("explore", "arithmetic", runs / "vae", "class:3", "class:1", "5", "--out", tmp_path / "sum.png")[0]
     assert code == 0
 
@@ -145,6 +145,7 @@ def test_a_uniform_prior_is_walked_straight_and_says_so(command: Cli, runs: Path
         (("interpolate", "{}/dcgan", "3", "four"), "'four' is no latent"),
         (("interpolate", "{}/dcgan", "3", "class:4"), "neither encodes nor is told classes"),
         (("interpolate", "{}/vae", "3", "class:x"), "unknown class"),
+        (("interpolate", "{}/uniform", "3", "four"), "'four' is no latent"),
         (("interpolate", "{}/vae", "3", "class:3", "--data", "ring"), "ring"),
         (("interpolate", "{}/dcgan", "--out", "x.bmp"), "'.bmp'"),
         (("arithmetic", "{}/dcgan", "1", "2"), "Missing argument"),
