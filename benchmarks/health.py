@@ -32,7 +32,8 @@ import numpy as np
 import torch
 from torch import nn
 
-from benchmarks.tables import ROOT, markdown, write
+import simulacra
+from benchmarks.tables import ROOT, machine_of, markdown, write
 from simulacra.data import Source
 from simulacra.data.batch import to_unit
 from simulacra.errors import MachineError, UserError
@@ -269,7 +270,8 @@ class Book:
         if done.returncode:
             print(f"{training.key}: exit {done.returncode}\n{done.stderr[-2000:]}", flush=True)
             return
-        found = {"seconds": round(time.monotonic() - began), "steps": self.steps}
+        found = {"seconds": round(time.monotonic() - began), "steps": self.steps} | machine_of(out)
+        found |= {"version": simulacra.__version__, "torch": torch.__version__}
         self.keep(training, found | {"alarms": alarms(out)})
 
     def keep(self, training: Training, found: Mapping[str, Any]) -> None:
@@ -293,7 +295,7 @@ def table(book: Book, rows: list[Training]) -> str:
     hit = sum(alarm is not None for _, alarm in failures)
     confusion = [["planted", hit, len(failures) - hit], ["healthy", len(false), len(healthy) - len(false)]]
     lines = [_line(one, found) for one, found in there]
-    head = ["run", "data", "seed", "named by", "at step", "other alarms"]
+    head = ["run", "data", "seed", "named by", "at step", "other alarms", "seconds"]
     return f"{markdown(['', 'alarm', 'no alarm'], confusion)}\n\n{markdown(head, lines)}"
 
 
@@ -302,7 +304,7 @@ def _line(one: Training, found: Mapping[str, Any]) -> list[object]:
     others = [f"{each['alarm']} ({each['at']})" for each in found["alarms"] if each is not alarm]
     name, at = (alarm["alarm"], alarm["at"]) if alarm else ("none", "-")
     shown = [name, at] if one.fails else ["-", "-"]
-    return [one.name, one.data, one.seed, *shown, ", ".join(others) or "none"]
+    return [one.name, one.data, one.seed, *shown, ", ".join(others) or "none", found["seconds"]]
 
 
 def main() -> None:

@@ -106,7 +106,7 @@ class Table:
         done = subprocess.run(command, env=environment, capture_output=True, text=True)
         words = " ".join(["simulacra", *row.words]).replace(f"{out.parent}/", f"runs/{self.name}/")
         found = {"command": words, "seconds": round(spent(out))}
-        found |= {"jobs": jobs, "version": simulacra.__version__, "torch": torch.__version__} | _machine(out)
+        found |= {"jobs": jobs, "version": simulacra.__version__, "torch": torch.__version__} | machine_of(out)
         if "training diverges" in done.stderr:
             found["failed"] = done.stderr.strip().splitlines()[-1]
         elif done.returncode:
@@ -150,7 +150,7 @@ def failure(row: dict[str, Any]) -> str:
     return " ".join(found.groups()) if found else row.get("failed", "-")
 
 
-def _machine(run: Path) -> dict[str, Any]:
+def machine_of(run: Path) -> dict[str, Any]:
     """What the run says of the machine it was trained on, and of its precision."""
     path, record = run / "environment.json", RunFolder(run).record() or {"run": {}}
     known = (json.loads(path.read_text()) if path.exists() else {}) | record["run"]

@@ -51,13 +51,13 @@ def test_a_table_counts_what_is_named_and_what_is_a_false_alarm(tmp_path: Path) 
     book = health.Book("none", tmp_path, 100)
     book.path = tmp_path / "kept.json"
     planted, healthy = health.trainings("tuning")[7], health.trainings("tuning")[12:14]
-    book.keep(planted, {"steps": 100, "alarms": [alarm("vanishing-gradient", 10)]})
-    book.keep(healthy[0], {"steps": 100, "alarms": [alarm("collapse", 90)]})
-    book.keep(healthy[1], {"steps": 100, "alarms": []})
+    book.keep(planted, {"steps": 100, "seconds": 9, "alarms": [alarm("vanishing-gradient", 10)]})
+    book.keep(healthy[0], {"steps": 100, "seconds": 9, "alarms": [alarm("collapse", 90)]})
+    book.keep(healthy[1], {"steps": 100, "seconds": 9, "alarms": []})
     said = health.table(book, health.trainings("tuning"))
     assert "| planted | 1 | 0 |" in said
     assert "| healthy | 1 | 1 |" in said
-    assert "| clip 1e-5 | mnist | 1 | vanishing-gradient | 10 | none |" in said
+    assert "| clip 1e-5 | mnist | 1 | vanishing-gradient | 10 | none | 9 |" in said
 
 
 def session(out: Path, recipe: str = "dcgan") -> Session:

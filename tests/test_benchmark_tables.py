@@ -394,7 +394,7 @@ def test_a_line_of_tractable_densities_says_its_bar_and_its_curve():
     done = {"nade": RAN | score | {"sampling": 1.04, "curve": [(10, 99.04), (20, 86.12)]}, "made": {"failed": "NaN"}}
     (line,) = tractable.lines(done)
     assert len(line) == len(tractable.HEAD)
-    assert line[:6] == ["nade", "86.12 ± 0.23", "≤ 88.5", 85.65, "0.159", "exact"]
+    assert line[:6] == ["nade", "86.12 ± 0.23", "≤ 88.5", "85.65", "0.159", "exact"]
     assert line[-2:] == ["99.0 86.1", "`simulacra train`"]
 
 
