@@ -16,12 +16,14 @@ from torch import Tensor, nn
 
 from simulacra.buffers import held
 from simulacra.ema import Average
-from simulacra.play import At, Clock, Gradients, NonFinite, Play, Rows, Table, Terms, Turn, means, norm, require_finite
+from simulacra.play import (
+    At, Clock, Gradients, NonFinite, Play, Rows, Table, Terms, Turn, means, norm, require_finite, split,
+)  # fmt: skip
 from simulacra.rules import Rule, consensus, extragradient, leave
 
 __all__ = [
     "At", "Clock", "ClosedForm", "Game", "Gradients", "Move", "NonFinite", "Play", "Player", "Round", "Rows", "Rule",
-    "Stage", "Table", "Terms", "consensus", "extragradient", "leave",
+    "Stage", "Table", "Terms", "consensus", "extragradient", "leave", "split",
 ]  # fmt: skip
 
 
