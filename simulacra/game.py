@@ -17,7 +17,19 @@ from torch import Tensor, nn
 from simulacra.buffers import held
 from simulacra.ema import Average
 from simulacra.play import (
-    At, Clock, Gradients, NonFinite, Play, Rows, Table, Terms, Turn, means, norm, require_finite, split,
+    At,
+    Clock,
+    Gradients,
+    NonFinite,
+    Play,
+    Rows,
+    Table,
+    Terms,
+    Turn,
+    means,
+    norm,
+    require_finite,
+    split,
 )  # fmt: skip
 from simulacra.rules import Rule, consensus, extragradient, leave
 

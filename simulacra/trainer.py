@@ -18,13 +18,12 @@ from simulacra.data.words import shareable
 from simulacra.distributed import Ranks, agreed, any_rank, barrier, broadcast, launched, process_group
 from simulacra.ema import judged
 from simulacra.errors import MachineError, UserError
-from simulacra.game import Clock, NonFinite, Stage, Table
+from simulacra.game import Clock, NonFinite, Stage, Table, split
 from simulacra.health.watch import Watch
 from simulacra.interruption import Interruption, watched
 from simulacra.journal import Events, Log, Progress, Silent, Standing, clock_face, progress
 from simulacra.memory import doubling, is_out_of_memory, micro_batches_that_fit
 from simulacra.models.base import Model
-from simulacra.play import split
 from simulacra.precision import autocast
 from simulacra.runfolder import environment
 from simulacra.scorebook import ScoreBook, listing, of_subject

@@ -17,9 +17,8 @@ from torch import Tensor
 from simulacra.config import Config
 from simulacra.data.spec import Spec
 from simulacra.errors import unknown
-from simulacra.game import Player, Stage
+from simulacra.game import Player, Stage, split
 from simulacra.models.base import Model
-from simulacra.play import split
 
 log = logging.getLogger(__name__)
 
