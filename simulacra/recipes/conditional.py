@@ -74,7 +74,7 @@ def cgan(spec: Spec, size: int, options: ConditionalOptions) -> Plan:
 
     command   simulacra train cgan --data mnist; then simulacra sample RUN --label 3
     budget    14 passes over the data, 4 000 to 20 000 steps
-    score     0.992 of samples show the class asked for, FID 0.10 (features of `mnist`), MNIST, width 32, 10 000 steps:
+    score     0.992 of samples show the class asked for, FID 0.11 (features of `mnist`), MNIST, width 32, 13 125 steps:
               docs/results.md
     """
     classes, options = _classes(spec, "cgan", options), resolve(spec, options)
@@ -97,7 +97,7 @@ def acgan(spec: Spec, size: int, options: AuxiliaryOptions) -> Plan:
 
     command   simulacra train acgan --data mnist; then simulacra sample RUN --label 3
     budget    14 passes over the data, 4 000 to 20 000 steps
-    score     0.994 of samples show the class asked for, FID 0.13 (features of `mnist`), MNIST, width 32, 10 000 steps:
+    score     0.995 of samples show the class asked for, FID 0.12 (features of `mnist`), MNIST, width 32, 13 125 steps:
               docs/results.md
     """
     classes, options = _classes(spec, "acgan", options), resolve(spec, options)
@@ -122,7 +122,7 @@ def projection(spec: Spec, size: int, options: ProjectionOptions) -> Plan:
 
     command   simulacra train projection --data mnist; then simulacra sample RUN --label 3
     budget    14 passes over the data, 4 000 to 20 000 steps
-    score     0.996 of samples show the class asked for, FID 0.17 (features of `mnist`), MNIST, width 32, 10 000 steps:
+    score     0.996 of samples show the class asked for, FID 0.15 (features of `mnist`), MNIST, width 32, 13 125 steps:
               docs/results.md
     """
     if options.generator_norm not in (None, "batch"):
