@@ -196,6 +196,12 @@ def test_what_cannot_work_is_refused(spec, words):
         build(spec)
 
 
+@pytest.mark.parametrize("name", ["agreement", "generator.lr"])
+def test_what_only_generators_need_is_refused_without_them(name):
+    with pytest.raises(UserError, match=f"{name.split('.')[0]} does nothing without adversarial"):
+        build(SPEC, adversarial=False, **{name: 3.0})
+
+
 def test_a_run_without_a_second_data_set_is_refused(tmp_path):
     with pytest.raises(UserError, match="give the second as --beside WORD"):
         train("cogan", out=tmp_path / "run", data="digits", steps=1, quiet=True)

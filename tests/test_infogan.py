@@ -99,7 +99,13 @@ def test_a_code_that_can_be_read_off_costs_nothing_to_the_category():
 
 @pytest.mark.parametrize(
     ("options", "words"),
-    [({"pack": 2}, "leave out --pack"), ({"unrolled": 2}, "--unrolled"), ({"rest_above": 0.9}, "--rest-above")],
+    [
+        ({"pack": 2}, "leave out --pack"),
+        ({"unrolled": 2}, "--unrolled"),
+        ({"rest_above": 0.9}, "--rest-above"),
+        ({"continuous": 0, "deviation": 0.5}, "deviation does nothing without continuous"),
+        ({"continuous": 0, "continuous_information": 5}, "continuous_information does nothing without continuous"),
+    ],
 )
 def test_what_cannot_work_is_refused(options, words):
     kind = find("infogan")

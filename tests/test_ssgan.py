@@ -91,7 +91,6 @@ def test_the_generator_matches_what_enters_the_classifiers_last_layer():
     ("spec", "options", "words"),
     [
         (Spec(kind="vector", shape=(3,), classes=None), {}, "needs classes"),
-        (SPEC, {"matching": 0, "width": 77}, "width does nothing without matching"),
         (SPEC, {"matching": 0, "generator.lr": 0.1}, "generator does nothing without matching"),
     ],
 )

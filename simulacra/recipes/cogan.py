@@ -52,7 +52,7 @@ def cogan(spec: Spec, size: int, options: CoGANOptions) -> Plan:
         raise UserError("cogan pairs images, the data is vectors: choose data of images")
     if not spec.classes:
         raise UserError("cogan learns from classes of the first data set, and it has none: sort it into a folder each")
-    refuse_idle(options, dict.fromkeys(("latent", "width", "agreement", "generator"), ("adversarial",)))
+    refuse_idle(options, dict.fromkeys(("agreement", "generator"), ("adversarial",)))
     config = options.part(CoGANConfig, classes=len(spec.classes), network="dcgan", norm="batch", prior="uniform")
     model = CoGAN(config, spec)
     costs = CoupledAdversary(model, options.class_weight, options.agreement)

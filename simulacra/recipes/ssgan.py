@@ -54,7 +54,7 @@ def ssgan(spec: Spec, size: int, options: SSGANOptions) -> Plan:
     """
     if not spec.classes:
         raise UserError("ssgan needs classes, and the data has none: sort images into a folder per class")
-    refuse_idle(options, dict.fromkeys(("latent", "width", "depth", "generator"), ("matching",)))
+    refuse_idle(options, {"generator": ("matching",)})
     classes = len(spec.classes)
     config = options.part(SSGANConfig, classes=classes, network="mlp", norm="batch", activation="relu", prior="uniform")
     model = SSGAN(config, spec)

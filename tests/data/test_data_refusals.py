@@ -54,7 +54,7 @@ def test_senseless_requests_are_refused(options, part):
 
 
 def test_points_have_no_size():
-    refusal("ring", "points, not images", size=(8, 8))
+    refusal("ring", "points, which have no size", size=(8, 8))
 
 
 @pytest.mark.parametrize("kind", ["folder", "zip", "npz"])
