@@ -30,7 +30,7 @@ from simulacra.play import (
     norm,
     require_finite,
     split,
-)  # fmt: skip
+)
 from simulacra.rules import Rule, consensus, extragradient, leave
 
 __all__ = [

@@ -35,11 +35,11 @@ def test_a_pack_holds_neighbours_side_by_side():
 def test_rows_that_do_not_fill_packs_are_refused():
     with pytest.raises(ValueError, match="3 rows do not fill packs of 2"):
         packed(torch.zeros(3, 2), 2)
-    kind = find("gan")
-    with pytest.raises(UserError, match="batch 64 does not divide into packs of 3"):
-        kind.build(
-            Spec(kind="vector", shape=(2,), classes=None), 100, kind.options().with_overrides({"pack": 3}, "gan")
-        )
+    kind, plane = find("gan"), Spec(kind="vector", shape=(2,), classes=None)
+    for batch in (64, 2):
+        options = kind.options().with_overrides({"pack": 3, "batch": batch}, "gan")
+        with pytest.raises(UserError, match=f"batch {batch} does not divide into packs of 3"):
+            kind.build(plane, 100, options)
 
 
 def test_the_discriminator_is_built_for_packs():

@@ -112,13 +112,9 @@ def plan(options: TwoPlayerOptions, costs: Adversary, steps: int) -> Plan:
     )
     generator = Player(name="generator", module=model, optimizer=options.generator, rate=rate, average=options.average)
     game = Game([critic, generator], _rounds(options, costs), state=costs.start())
-    stages, least = [Stage(name="train", game=game, steps=steps)], options.pack * judged_together(options)
+    stages = [Stage(name="train", game=game, steps=steps)]
+    least = options.pack * (1 if options.minibatch == "none" else 2)  # minibatch layers compare judgements
     return Plan(model=model, stages=stages, batch=options.batch, options=options, pack=options.pack, least=least)
-
-
-def judged_together(options: TwoPlayerOptions) -> int:
-    """How many judgements the discriminator cannot make one by one."""
-    return 1 if options.minibatch == "none" else 2
 
 
 def _rounds(options: TwoPlayerOptions, costs: Adversary) -> list[Round]:
@@ -226,7 +222,7 @@ def check(options: TwoPlayerOptions, critic: DiscriminatorConfig) -> None:
         )
     if options.smoothing:
         smoothed(OBJECTIVES[options.objective], options.smoothing)
-    if options.batch // options.pack < judged_together(options):
+    if options.minibatch != "none" and options.batch // options.pack < 2:
         raise UserError("a minibatch layer compares rows, and one alone is judged: choose a larger --batch")
     if options.clip and options.spectral:
         raise UserError("clip bounds weights that spectral divides by their norm, so it would do nothing: choose one")
