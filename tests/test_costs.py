@@ -315,6 +315,29 @@ def test_bernoulli_stays_finite_where_the_decoder_is_sure_and_wrong():
     assert bernoulli(torch.tensor([[1e4, -1e4]]), torch.tensor([[0.0, 1.0]])).tolist() == [2e4]
 
 
+def test_bernoulli_has_the_gradients_it_says_twice():
+    logits, x = drawn(4, 6).requires_grad_(), drawn(4, 6, seed=1).sigmoid().requires_grad_()
+    of_logits, of_x = torch.autograd.grad(bernoulli(logits, x).sum(), (logits, x))
+    assert torch.allclose(of_logits, logits.sigmoid() - x)
+    assert torch.equal(of_x, -logits)
+    assert torch.autograd.gradcheck(bernoulli, (logits, x))
+    assert torch.autograd.gradgradcheck(bernoulli, (logits, x))
+
+
+def test_bernoulli_has_gradients_row_by_row():
+    logits, x = drawn(4, 6), drawn(4, 6, seed=1).sigmoid()
+    each = torch.func.vmap(torch.func.grad(lambda a, b: bernoulli(a[None], b[None]).sum()))(logits, x)
+    assert torch.allclose(each, logits.sigmoid() - x)
+
+
+@pytest.mark.parametrize("scale", [0.01, 1.0, 8.0, 17.0, 40.0])
+def test_bernoulli_in_float32_is_off_by_less_than_its_sum_of_pixels_must_be(scale):
+    logits = scale * drawn(50, 784).float()
+    x = (logits > 0).float()
+    exact = bernoulli(logits.double(), x.double())
+    assert torch.allclose(bernoulli(logits, x).double(), exact, rtol=1e-6, atol=784 * 6e-8)
+
+
 def test_gaussian_is_what_torch_says():
     mean, x = drawn(5, 1, 2, 3), drawn(5, 1, 2, 3, seed=1)
     expected = -Independent(Normal(mean, torch.tensor(0.3).double()), 3).log_prob(x)

@@ -8,10 +8,10 @@ from itertools import pairwise
 import torch
 from pydantic import Field
 from torch import Tensor, nn
-from torch.nn.functional import binary_cross_entropy_with_logits
 
 from simulacra.buffers import evaluating
 from simulacra.config import Sizes
+from simulacra.costs.reconstruction import bernoulli
 from simulacra.data.spec import Spec
 from simulacra.game import At, Rows, Terms
 from simulacra.metrics.ais import base_rate
@@ -140,7 +140,7 @@ class DBN(EnergyModel):
     def _base_rate_cost(self, h: Tensor) -> Tensor:
         """−log of the probability of h under independent bits `[N]`: the machine without weights that annealing starts
         from learns beside the other by maximum likelihood, and touches nothing else."""
-        return _surprise(self.top.base.expand_as(h), h)
+        return bernoulli(self.top.base.expand_as(h), h)
 
     # Fine-tuning (§5)
 
@@ -151,8 +151,8 @@ class DBN(EnergyModel):
             up = self.recognised(observed(batch.x, self.config.bits, at), at, len(self.directed))
             found = contrast(self.top.machine, up[-1], at, k)
             down = self.generated(found.fantasy, at)
-            wake = [_surprise(layer.down(h), v) for layer, (v, h) in zip(self.directed, pairwise(up))]
-            sleep = [_surprise(layer.up(v), h) for layer, (v, h) in zip(self.directed, pairwise(down))]
+            wake = [bernoulli(layer.down(h), v) for layer, (v, h) in zip(self.directed, pairwise(up))]
+            sleep = [bernoulli(layer.up(v), h) for layer, (v, h) in zip(self.directed, pairwise(down))]
             return {
                 "wake": torch.stack(wake).sum(0),
                 "top": found.divergence,
@@ -270,7 +270,7 @@ class DBN(EnergyModel):
         """Σ log p(h_l|h_{l+1}) − F(h_{L−1}) − Σ log q(h_{l+1}|h_l) `[N]` at h ~ q(h|v), h_0 = v."""
         up = self.recognised(v, noise, len(self.directed))
         steps = [*zip(self.directed, pairwise(up))]
-        fits = [_surprise(layer.up(v), h) - _surprise(layer.down(h), v) for layer, (v, h) in steps]
+        fits = [bernoulli(layer.up(v), h) - bernoulli(layer.down(h), v) for layer, (v, h) in steps]
         return torch.stack(fits).sum(0) - self.top.machine.free_energy(up[-1])
 
     def _shown(self, v: Tensor) -> Tensor:
@@ -280,8 +280,3 @@ class DBN(EnergyModel):
 def _down(layer: Directed, h: Tensor) -> Tensor:
     """p(v = 1|h) in float64."""
     return torch.addmm(layer.visible_bias.double(), h, layer.generation.double().T).sigmoid()
-
-
-def _surprise(logits: Tensor, bits: Tensor) -> Tensor:
-    """−log p of `bits` `[N, U]` under independent units of these logits: `[N]` in nats."""
-    return binary_cross_entropy_with_logits(logits, bits, reduction="none").sum(1)

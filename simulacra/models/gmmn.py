@@ -7,12 +7,12 @@ from typing import Literal
 
 from pydantic import Field
 from torch import Tensor, nn
-from torch.nn.functional import binary_cross_entropy_with_logits
 
 from simulacra import randomness
 from simulacra.buffers import evaluating
 from simulacra.config import Config, Numbers, Sizes
 from simulacra.costs.matching import mmd2, root_mmd
+from simulacra.costs.reconstruction import bernoulli
 from simulacra.data.spec import Spec
 from simulacra.game import At, Rows, Terms
 from simulacra.models.base import Model, decoding, in_batches
@@ -118,7 +118,7 @@ class CodeGMMN(GMMN):
         x = self.inner(batch.x)
         output = widen(self.autoencoder["decoder"](self.autoencoder["encoder"](x)))
         if self.spec.kind == "image":
-            return {"reconstruction": binary_cross_entropy_with_logits(output, x, reduction="none").sum(1)}
+            return {"reconstruction": bernoulli(output, x)}
         return {"reconstruction": (output - x).square().sum(1)}
 
     def wanted(self, batch: Rows) -> Tensor:
