@@ -70,7 +70,7 @@ def fid(samples: Tensor, model: Any) -> float:
     with TemporaryDirectory() as place:
         images.write(samples, f"{place}/samples.npz", model.spec)
         found = simulacra.evaluate(
-            fake=f"npz:{place}/samples.npz", real="mnist", metrics="fid", features="mnist", cache=False
+            fake=f"npz:{place}/samples.npz", real="mnist", split="train", metrics="fid", features="mnist"
         )
         return found.scores["fid"].value
 

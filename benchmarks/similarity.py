@@ -24,10 +24,13 @@ import torch
 import simulacra
 from benchmarks.tables import ROOT, Row, Table, conduct, markdown
 from simulacra import images
+from simulacra.features.classifier import load
 
 SHARED = {"latent": "64", "width": "32", "batch": "64"}
 MODELS = {"vae": SHARED | {"network": "conv"}, "vaegan": SHARED}
-DATA = {"mnist": (13_125, {}), "olivetti_faces": (4_000, {"size": "32"})}
+GREY = {"likelihood": "gaussian", "learned_sigma": "true"}
+DATA = {"mnist": (13_125, {}, {}), "olivetti_faces": (4_000, GREY, {"size": "32"})}
+EXTRACTOR = "extractor train --data olivetti_faces --size 32 --epochs 100 --batch 32 --mirror"
 PICTURE = ROOT / "docs" / "images" / "similarity.png"
 HEAD = [
     "data", "model", "FID", "1000 · KID", "1000 · KID, test faces", "error of reconstructions", "seconds", "command",
@@ -38,8 +41,8 @@ SCORES = {"fid": 1, "kid": 1000, "kid_test": 1000}
 def rows() -> list[Row]:
     """Both models on both sets."""
     return [
-        Row(f"{data}-{model}", model, data, steps, options, run=run)
-        for data, (steps, run) in DATA.items()
+        Row(f"{data}-{model}", model, data, steps, options | (own if model == "vae" else {}), run=run)
+        for data, (steps, own, run) in DATA.items()
         for model, options in MODELS.items()
     ]
 
@@ -48,8 +51,9 @@ def prepare(folder: Path) -> None:
     """Train the extractor of faces, where it is not there yet."""
     if not (place := folder / "faces.safetensors").exists():
         folder.mkdir(parents=True, exist_ok=True)
-        words = ["extractor", "train", "--data", "olivetti_faces", "--size", "32", "--out", str(place), "--quiet"]
+        words = [*EXTRACTOR.split(), "--out", str(place), "--quiet"]
         subprocess.run([sys.executable, "-m", "simulacra", *words], check=True)
+    print(f"faces named rightly: {load(place).record.accuracy}", flush=True)
 
 
 def judge(run: Path) -> dict[str, Any]:

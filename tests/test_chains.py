@@ -252,6 +252,20 @@ def test_layers_move_odd_ones_first_then_even_ones():
         assert torch.allclose(found, expected, atol=1e-6)
 
 
+def test_each_layer_may_have_noise_of_its_own():
+    """h_1 has none, so it is what x says of it; h_2 has."""
+    model = GSN(GSNConfig(hidden=(40, 50), noise=(0.0, 0.5), corruption="masking", level=1e-12), BITS)
+    x = torch.ones(20, *BITS.shape)
+    _, (_, first, second) = model.step(model.begin(x), Draws(20, seed=0))
+    assert (first == first[0]).all()
+    assert second.std(0).mean().item() == pytest.approx(0.5 * 2**0.5, rel=0.2)
+
+
+def test_noise_of_too_many_layers_is_refused():
+    with pytest.raises(UserError, match="give one deviation, or one for each of 2 layers"):
+        GSN(GSNConfig(hidden=(4, 5), noise=(0.0, 0.5, 0.5)), BITS)
+
+
 def test_noise_is_added_before_and_after_the_nonlinearity():
     """At a = 0 the variance is σ² + Var tanh(σ ε): with σ = 0.5, 0.25 + 0.1577 by quadrature."""
     model = GSN(GSNConfig(hidden=(50,), noise=0.5, corruption="masking", level=1.0), BITS)

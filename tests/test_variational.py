@@ -48,7 +48,8 @@ def test_the_factor_is_cholesky_s_and_written_row_by_row():
     output, q = full()
     assert torch.equal(q.mean, output[:, :3])
     assert torch.allclose(q.factor.diagonal(dim1=1, dim2=2), (0.5 * output[:, 3:6]).exp())
-    assert torch.equal(torch.stack([q.factor[:, 1, 0], q.factor[:, 2, 0], q.factor[:, 2, 1]], 1), output[:, 6:])
+    below = torch.stack([q.factor[:, 1, 0], q.factor[:, 2, 0], q.factor[:, 2, 1]], 1)
+    assert torch.allclose(below, (0.5 * output[:, [4, 5, 5]]).exp() * output[:, 6:])
     assert torch.allclose(torch.linalg.cholesky(q.factor @ q.factor.mT), q.factor)
 
 
@@ -63,6 +64,14 @@ def test_divergence_and_densities_are_torch_s():
     z = q.at(epsilon)
     assert torch.allclose(z, q.mean + torch.einsum("nij,nj->ni", q.factor, epsilon))
     assert torch.allclose(q.log_ratio(epsilon), prior.log_prob(z) - law.log_prob(z))
+
+
+@pytest.mark.parametrize("network", ["mlp", "conv"])
+def test_a_full_covariance_starts_without_correlations(network):
+    model = VAE(VAEConfig(network=network, latent=4, width=8, covariance="full"), GREY)
+    factor = model.posterior(torch.rand(3, *GREY.shape)).factor
+    assert torch.equal(factor, torch.diag_embed(factor.diagonal(dim1=1, dim2=2)))
+    assert factor.requires_grad
 
 
 def test_without_correlations_it_is_the_diagonal_one():
@@ -85,7 +94,7 @@ def test_the_full_posterior_reaches_the_evidence_and_the_best_diagonal_one_does_
     gain = torch.linalg.solve(precision, w.T / SIGMA**2)
     factor = torch.linalg.cholesky(torch.linalg.inv(precision))
     model = VAE(VAEConfig(likelihood="gaussian", sigma=SIGMA, latent=2, covariance="full"), PLANE)
-    rest = torch.cat([2 * factor.diagonal().log(), factor[1:, 0]])
+    rest = torch.cat([2 * factor.diagonal().log(), factor[1:, 0] / factor[1, 1]])
     model.encoder = affine(torch.cat([gain, torch.zeros(3, 2)]), torch.cat([-gain @ B, rest]))
     model.decoder = affine(w, B)
     assert torch.allclose(model.log_weights(X, 4), exact[:, None].expand(3, 4), atol=1e-4)

@@ -149,7 +149,7 @@ class AVB(Latent):
     def encode(self, x: Tensor) -> Tensor:
         """The posterior's means `[N, J]` for data `[N, ...]` in [−1, 1]."""
         with evaluating(self):
-            return in_batches(self._mean, x.to(self.device))
+            return in_batches(self._mean, self._admitted(x))
 
     def _mean(self, x: Tensor) -> Tensor:
         encoder = self.coder.encoder

@@ -11,7 +11,7 @@ from torch import Tensor, nn
 from simulacra.config import Config
 from simulacra.costs import reconstruction
 from simulacra.data.spec import Spec
-from simulacra.models.bits import binarised
+from simulacra.models.bits import binarised, require_brightness
 from simulacra.networks.dcgan import Downsampler, Upsampler
 from simulacra.networks.mlp import MLP
 from simulacra.precision import full_precision, widen
@@ -67,6 +67,10 @@ class Likelihood(nn.Module):
             if self.bits:
                 return reconstruction.bernoulli(output, x)
             return reconstruction.gaussian(output, x, self.sigma)
+
+    def admitted(self, x: Tensor) -> Tensor:
+        """`x` itself. Raises UserError for brightness outside [−1, 1], of which there are no bits."""
+        return require_brightness(x) if self.bits else x
 
     def unit(self, x: Tensor) -> Tensor:
         """Data in [−1, 1] on the likelihood's own scale: brightness in [0, 1] for bits."""

@@ -130,13 +130,13 @@ class CVAE(Model):
         """Images with the baseline's guess in the place of what is missing."""
         with evaluating(self):
             return in_batches(
-                lambda rows: self._shown(rows, self._guessed(self.likelihood.unit(rows))), x.to(self.device)
+                lambda rows: self._shown(rows, self._guessed(self.likelihood.unit(rows))), self._admitted(x)
             )
 
     def fill(self, x: Tensor, *, seed: int = 0, start: int = 0) -> Tensor:
         """Images `[N, C, H, W]` in [−1, 1] whose missing part is the mean of p(y|x, z) at z ~ p(z|x); the noise of rows
         start … start+N−1 is a function of (seed, row)."""
-        x, noise = x.to(self.device), self._noise(len(x), 0, seed, start)
+        x, noise = self._admitted(x), self._noise(len(x), 0, seed, start)
         with evaluating(self):
             return torch.cat([self._fill(rows, epsilon) for rows, epsilon in zip(x.split(250), noise.split(250))])
 
@@ -184,12 +184,16 @@ class CVAE(Model):
     def _both(self, x: Tensor, bits: bool, seed: int, start: int) -> tuple[Tensor, Tensor]:
         """What is given as it is, and what is to be filled in: as it is, or, where the likelihood is of bits, as bits
         drawn once per (seed, row)."""
-        x = x.to(self.device)
+        x = self._admitted(x)
         y, uniform = self.likelihood.unit(x), partial(randomness.sample_uniform, len(x), *x.shape[1:], draw=0)
         if not bits:
             return y, y
         drawn = self.likelihood.observed(x, lambda: uniform(seed=seed, start=start).to(self.device))
         return y, torch.where(self.mask, y, drawn)
+
+    def _admitted(self, x: Tensor) -> Tensor:
+        """Images as they are given to a verb, on the model's device. Raises UserError for brightness outside [−1, 1]."""
+        return self.likelihood.admitted(x).to(self.device)
 
     def _noise(self, n: int, k: int, seed: int, start: int) -> Tensor:
         return randomness.sample_normal(n, self.config.latent, seed=seed, start=start, draw=1 + k).to(self.device)

@@ -7,8 +7,9 @@ import torch
 from pydantic import Field
 from torch import Tensor, nn
 
-from simulacra.config import Config, Sizes
+from simulacra.config import Config, Numbers, Sizes
 from simulacra.data.spec import Spec
+from simulacra.errors import UserError
 from simulacra.game import At, Rows, Terms
 from simulacra.models.chain import Corruption, State, Transition, corrupt
 from simulacra.models.coders import Likelihood
@@ -19,7 +20,11 @@ class GSNConfig(Config):
     """What a generative stochastic network is made of."""
 
     hidden: Sizes = Field((500, 500), min_length=1, max_length=20, description="units of the hidden layers, from x up")
-    noise: float = Field(0.3, ge=0, description="deviation of the noise before and after each hidden nonlinearity")
+    noise: Numbers = Field(
+        (0.3,),
+        min_length=1,
+        description="deviation of the noise before and after each hidden nonlinearity, of all layers or of each",
+    )
     corruption: Corruption = Field("salt-and-pepper", description="how x is corrupted on its way in")
     level: float = Field(0.4, gt=0, description="share of numbers destroyed, or the Gaussian's standard deviation")
     likelihood: Literal["bernoulli", "gaussian"] = Field("bernoulli", description="p(x|h): of bits, or of real values")
@@ -44,7 +49,7 @@ class GSN(Transition):
         self.weights = nn.ParameterList(nn.init.xavier_uniform_(torch.empty(a, b)) for a, b in zip(sizes, sizes[1:]))
         self.biases = nn.ParameterList(torch.zeros(size) for size in sizes)
         self.likelihood = Likelihood(config.likelihood, config.sigma)
-        self.steps = config.steps
+        self.noise, self.steps = _of_each(config.noise, len(config.hidden)), config.steps
 
     def cost(self, batch: Rows, at: At, walkback: int = 4) -> Terms:
         """−log p(x|h) `[N]` in nats, over `walkback` steps of a chain from x. Gradients pass from step to step through
@@ -72,5 +77,12 @@ class GSN(Transition):
         if number + 1 < len(layers):
             a = a + layers[number + 1] @ self.weights[number].T
         size = self.config.hidden[number - 1]
-        before, after = (self.config.noise * noise.normal(size) for _ in range(2))
+        before, after = (self.noise[number - 1] * noise.normal(size) for _ in range(2))
         return after + (before + a).tanh()
+
+
+def _of_each(noise: tuple[float, ...], layers: int) -> tuple[float, ...]:
+    """A deviation for each layer. Raises UserError where neither one nor one for each is given, or one is below 0."""
+    if len(noise) not in (1, layers) or min(noise) < 0:
+        raise UserError(f"--noise {','.join(map(str, noise))}: give one deviation, or one for each of {layers} layers")
+    return noise * layers if len(noise) == 1 else noise

@@ -120,7 +120,7 @@ class HVAE(Variational[Posterior]):
         on; each as its distance from what the layer above expects, in standard deviations. A layer of zeros adds
         nothing to the one above it."""
         with evaluating(self):
-            return in_batches(self._codes, x.to(self.device))
+            return in_batches(self._codes, self._admitted(x))
 
     def _codes(self, x: Tensor) -> Tensor:
         posterior = self.posterior(self.likelihood.unit(x))

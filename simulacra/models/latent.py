@@ -70,11 +70,16 @@ class Latent(Model, ABC):
         """What the likelihood is of: x itself, or bits that are one with the pixel's brightness as probability."""
         return self.likelihood.observed(x, uniform)
 
+    def _admitted(self, x: Tensor) -> Tensor:
+        """Data as it is given to a verb, on the model's device. Raises UserError for brightness outside [−1, 1]."""
+        return self.likelihood.admitted(x).to(self.device)
+
     def _observed_once(self, x: Tensor, seed: int, start: int) -> Tensor:
-        """What the likelihood is of, bits being a function of (seed, row)."""
+        """What the likelihood is of, bits being a function of (seed, row). Raises UserError for brightness outside [−1,
+        1]."""
         shape = tuple(x.shape[1:])
         uniform = partial(randomness.sample_uniform, len(x), *shape, seed=seed, start=start, draw=0)
-        return self.observed(x.to(self.device), lambda: uniform().to(self.device))
+        return self.observed(self._admitted(x), lambda: uniform().to(self.device))
 
     def _noise(self, n: int, k: int, seed: int, start: int) -> Tensor:
         """ε `[n, latents]` of the k-th z of data rows start … start+n−1."""

@@ -82,10 +82,11 @@ def numbers_of(covariance: Covariance, latent: int) -> int:
 
 def posterior_from(output: Tensor, covariance: Covariance, latent: int) -> AnyPosterior:
     """The posterior that an encoder's `output` `[N, numbers_of(covariance, latent)]` means: means, log σ² or log L_jj²,
-    and for the full one the entries of L below its diagonal, row by row."""
+    and for the full one L_jk / L_jj for k < j, row by row: zeros mean the diagonal posterior."""
     if covariance == "diagonal":
         return Posterior(*output.chunk(2, dim=1))
     mean, log_diagonal, below = output.split([latent, latent, latent * (latent - 1) // 2], dim=1)
-    factor = torch.diag_embed((0.5 * log_diagonal).exp())
     rows, columns = torch.tril_indices(latent, latent, -1, device=output.device)
-    return FullPosterior(mean, factor.index_put((torch.arange(len(output)).to(rows)[:, None], rows, columns), below))
+    unit = torch.eye(latent).to(output).repeat(len(output), 1, 1)
+    unit = unit.index_put((torch.arange(len(output)).to(rows)[:, None], rows, columns), below)
+    return FullPosterior(mean, (0.5 * log_diagonal).exp().unsqueeze(2) * unit)

@@ -133,7 +133,7 @@ class OneLayer(Variational[AnyPosterior], ABC):
     def encode(self, x: Tensor) -> Tensor:
         """The posterior's means `[N, J]` for data `[N, ...]` in [−1, 1]."""
         with evaluating(self):
-            return in_batches(lambda rows: self.posterior(self.likelihood.unit(rows)).mean, x.to(self.device))
+            return in_batches(lambda rows: self.posterior(self.likelihood.unit(rows)).mean, self._admitted(x))
 
 
 class VAE(OneLayer):
@@ -145,8 +145,19 @@ class VAE(OneLayer):
     def __init__(self, config: VAEConfig, spec: Spec) -> None:
         likelihood = Likelihood(config.likelihood, config.sigma, config.learned_sigma)
         super().__init__(config, spec, likelihood, config.latent, config.covariance)
-        self.encoder, self.decoder = coders(config, spec, numbers_of(config.covariance, config.latent))
+        numbers = numbers_of(config.covariance, config.latent)
+        self.encoder, self.decoder = coders(config, spec, numbers)
+        _uncorrelated(self.encoder, 2 * config.latent)
 
     def numbers(self, x: Tensor) -> Tensor:
         """What the encoder says of observed data `[N, ...]`: `[N, K]`."""
         return widen(self.encoder(x))
+
+
+@torch.no_grad()
+def _uncorrelated(encoder: nn.Module, first: int) -> None:
+    """Zero all outputs of an encoder but the `first`: a full covariance starts as a diagonal one. (Thousands of random
+    correlations would drown the codes, and training would not recover.)"""
+    *_, last = (layer for layer in encoder.modules() if isinstance(layer, nn.Linear))
+    last.weight[first:] = 0.0
+    last.bias[first:] = 0.0
