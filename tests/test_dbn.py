@@ -96,6 +96,40 @@ def test_a_machine_unrolled_once_has_its_likelihood_whatever_is_drawn() -> None:
     assert torch.allclose(dbn.log_prob(X).value, exact, atol=1e-4)
 
 
+@pytest.mark.parametrize("spare", [0, 2])
+def test_a_layer_starts_as_the_machine_below_it_upside_down(spare: int) -> None:
+    """So the net has that machine's likelihood; units to spare that hardly move are taken back on average."""
+    rbm, whole = unrolled_machine()
+    dbn = model(3, 4 + spare, scale=0.02)
+    with torch.no_grad():
+        for mine, other in zip(dbn.directed[0].parameters(), whole.directed[0].parameters()):
+            mine.copy_(other)
+        dbn.top.hidden_bias.zero_()
+    dbn.unroll(1)
+    weights = dbn.log_weights(X, 5, seed=3)
+    assert torch.allclose(weights, rbm.log_prob(X).value[:, None].expand(-1, 5), atol=5e-4 if spare else 1e-4)
+
+
+def test_between_directed_layers_both_weights_are_unrolled() -> None:
+    dbn = model(3, 5, 4)
+    dbn.unroll(1)
+    lower, upper = dbn.directed
+    assert torch.equal(upper.recognition[:, :4], lower.recognition.T)
+    assert torch.equal(upper.generation[:, :4], lower.recognition.T)
+    assert torch.equal(upper.hidden_bias[:4], lower.visible_bias)
+    with pytest.raises(ValueError, match="layer 1 has 2 units for the 4"):
+        model(3, 2, 4).unroll(1)
+
+
+def test_the_recipe_unrolls_where_there_are_units_enough() -> None:
+    recipe = find("dbn")
+    stages = [
+        [stage.name for stage in recipe.build(SPEC, 20, recipe.options(hidden=hidden)).stages]
+        for hidden in ((3, 4), (3, 2, 3))
+    ]
+    assert stages == [["layer1", "start of layer2", "layer2"], ["layer1", "layer2", "start of layer3", "layer3"]]
+
+
 def test_the_bound_is_the_variational_one() -> None:
     """Both ways by enumeration of h1; the mean over many draws of ten."""
     dbn, n = model(3, 5), 2000

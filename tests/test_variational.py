@@ -15,6 +15,7 @@ from simulacra.errors import UserError
 from simulacra.metrics.active_units import ActiveUnits
 from simulacra.metrics.likelihood import weighted_bound
 from simulacra.metrics.of_model import Setting
+from simulacra.models.coders import perceptron
 from simulacra.models.hvae import HVAE, HVAEConfig
 from simulacra.models.posterior import FullPosterior, Posterior, numbers_of, posterior_from
 from simulacra.models.vae import VAE, VAEConfig
@@ -349,3 +350,13 @@ def test_posterior_s_moments_are_those_of_its_factor():
     assert torch.allclose(z.mean(0), torch.tensor([1.0, -1.0]), atol=0.02)
     assert torch.allclose(z.T.cov(), torch.tensor([[0.25, 0.4], [0.4, 0.73]]), atol=0.02)
     assert isinstance(posterior_from(torch.zeros(2, 4), "diagonal", 2), Posterior)
+
+
+def test_perceptrons_start_by_glorot_s_heuristic():
+    torch.manual_seed(0)
+    network = perceptron((300,), (1, 10, 10), 200, 2)
+    layers = [layer for layer in network.modules() if isinstance(layer, nn.Linear)]
+    for layer in layers:
+        assert layer.weight.var().item() == pytest.approx(2 / sum(layer.weight.shape), rel=0.05)
+        assert not layer.bias.any()
+    assert [layer.weight.shape for layer in layers] == [(200, 300), (200, 200), (100, 200)]

@@ -31,7 +31,7 @@ class CoderConfig(Config):
 def coders(config: CoderConfig, spec: Spec, outputs: int) -> tuple[nn.Module, nn.Module]:
     """An encoder of rows to `outputs` numbers, and a decoder of codes `[N, latent]` to rows."""
     if config.network == "mlp":
-        encoder: nn.Module = MLP(spec.shape, (outputs,), config.width, config.depth)
+        encoder: nn.Module = perceptron(spec.shape, (outputs,), config.width, config.depth)
     else:
         encoder = Downsampler(spec.image_shape, outputs, config.width, batch_norm=False)
     return encoder, decoder_of(config, spec)
@@ -40,8 +40,20 @@ def coders(config: CoderConfig, spec: Spec, outputs: int) -> tuple[nn.Module, nn
 def decoder_of(config: CoderConfig, spec: Spec) -> nn.Module:
     """A decoder of codes `[N, latent]` to rows."""
     if config.network == "mlp":
-        return MLP((config.latent,), spec.shape, config.width, config.depth)
+        return perceptron((config.latent,), spec.shape, config.width, config.depth)
     return Upsampler(config.latent, spec.image_shape, config.width, batch_norm=False, final=nn.Identity)
+
+
+def perceptron(inputs: tuple[int, ...], outputs: tuple[int, ...], width: int, depth: int) -> MLP:
+    """Rectified units that start by the heuristic of Glorot & Bengio (2010, eq. 16), as those of Burda et al. (2016, §5)
+    do, and biases of zero. (From PyTorch's start, whose weights are √3 to √6 times as small, *vae* on MNIST comes to
+    a bound 1 to 1.5 nats worse in 40 000 steps.)"""
+    network = MLP(inputs, outputs, width, depth)
+    for layer in network.modules():
+        if isinstance(layer, nn.Linear):
+            nn.init.xavier_uniform_(layer.weight)
+            nn.init.zeros_(layer.bias)
+    return network
 
 
 class Likelihood(nn.Module):

@@ -14,9 +14,8 @@ from simulacra.config import Config
 from simulacra.data.spec import Spec
 from simulacra.game import At, Rows, Terms
 from simulacra.models.base import Model, in_batches
-from simulacra.models.coders import Likelihood
+from simulacra.models.coders import Likelihood, perceptron
 from simulacra.models.posterior import Posterior
-from simulacra.networks.mlp import MLP
 from simulacra.precision import widen
 
 MISSING = -1.0
@@ -66,12 +65,15 @@ class CVAE(Model):
         shape, sizes, latent = spec.image_shape, (config.width, config.depth), config.latent
         self.likelihood = Likelihood(config.likelihood, config.sigma)
         self.register_buffer("mask", given(shape, config.quadrants), persistent=False)
-        self.baseline = MLP(shape, shape, *sizes)
-        parts = {"recognition": MLP(shape, (2 * latent,), *sizes)}
+        self.baseline = perceptron(shape, shape, *sizes)
+        parts = {"recognition": perceptron(shape, (2 * latent,), *sizes)}
         if config.conditional_prior:
-            parts |= {"prior": MLP(shape, (2 * latent,), *sizes), "decoder": MLP((latent,), shape, *sizes)}
+            parts |= {
+                "prior": perceptron(shape, (2 * latent,), *sizes),
+                "decoder": perceptron((latent,), shape, *sizes),
+            }
         else:
-            parts |= {"decoder": MLP((latent + spec.numel,), shape, *sizes)}
+            parts |= {"decoder": perceptron((latent + spec.numel,), shape, *sizes)}
         self.coder = nn.ModuleDict(parts)
 
     # The costs: of the baseline, then of the model

@@ -116,6 +116,23 @@ class DBN(EnergyModel):
 
     # Layer by layer (§4)
 
+    @torch.no_grad()
+    def unroll(self, layer: int) -> None:
+        """Start layer number `layer`, from 1, as the machine below it upside down: the net is that machine's law then,
+        and what the layer gains by learning the bound gains (§4). Units beyond those that the machine has visible stay
+        as they are; what they favour on average, the visible biases take back.
+
+        Raises ValueError where the layer has fewer units than that."""
+        lower, upper = self.directed[layer - 1], [*self.directed, self.top][layer]
+        weights = [upper.weight] if isinstance(upper, Top) else [upper.recognition, upper.generation]
+        size = len(lower.visible_bias)
+        if len(upper.hidden_bias) < size:
+            raise ValueError(f"layer {layer} has {len(upper.hidden_bias)} units for the {size} of the machine below it")
+        for weight in weights:
+            weight[:, :size] = lower.recognition.T
+        upper.hidden_bias[:size] = lower.visible_bias
+        upper.visible_bias.copy_(lower.hidden_bias - 0.5 * weights[0][:, size:].sum(1))
+
     def layer_cost(self, batch: Rows, at: At, layer: int, k: int, persistent: bool, decay: float) -> Terms:
         """The contrastive divergence of layer number `layer`, from 0, on what the layers below it make of the data;
         the last one's is the top. `persistent`: its chains go on from the game's state `chain`."""

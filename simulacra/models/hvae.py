@@ -15,10 +15,9 @@ from simulacra.costs.divergences import free_bits
 from simulacra.data.spec import Spec
 from simulacra.game import At, Rows, Terms
 from simulacra.models.base import in_batches
-from simulacra.models.coders import Likelihood
+from simulacra.models.coders import Likelihood, perceptron
 from simulacra.models.posterior import Posterior
 from simulacra.models.variational import Variational
-from simulacra.networks.mlp import MLP
 from simulacra.precision import widen
 
 
@@ -53,9 +52,9 @@ class HVAE(Variational[Posterior]):
         super().__init__(config, spec, Likelihood(config.likelihood, config.sigma))
         sizes, (width, depth) = config.latents, (config.width, config.depth)
         below = [spec.shape, *((size,) for size in sizes[:-1])]
-        self.encoders = nn.ModuleList(MLP(a, (2 * b,), width, depth) for a, b in zip(below, sizes))
-        self.priors = nn.ModuleList(MLP((b,), (2 * a,), width, depth) for a, b in zip(sizes, sizes[1:]))
-        self.decoder = MLP((sizes[0],), spec.shape, width, depth)
+        self.encoders = nn.ModuleList(perceptron(a, (2 * b,), width, depth) for a, b in zip(below, sizes))
+        self.priors = nn.ModuleList(perceptron((b,), (2 * a,), width, depth) for a, b in zip(sizes, sizes[1:]))
+        self.decoder = perceptron((sizes[0],), spec.shape, width, depth)
         self.latents = sum(sizes)
 
     def output(self, z: Tensor) -> Tensor:

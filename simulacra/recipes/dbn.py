@@ -1,12 +1,14 @@
 """Deep belief nets."""
 
+from collections.abc import Mapping
 from functools import partial
 
 import torch
 from pydantic import Field
+from torch import Tensor
 
 from simulacra.data.spec import Spec
-from simulacra.game import Game, Move, Player, Round, Stage
+from simulacra.game import At, ClosedForm, Game, Move, Player, Round, Rows, Stage, Terms
 from simulacra.models.dbn import DBN, DBNConfig
 from simulacra.optimizers import schedule
 from simulacra.recipes import Plan, budget, recipe
@@ -32,8 +34,8 @@ class DBNOptions(DBNConfig, DeepOptions):
     options=DBNOptions,
 )
 def dbn(spec: Spec, size: int, options: DBNOptions) -> Plan:
-    """Each layer in turn learns as a restricted Boltzmann machine of what the layers below make of the data; then,
-    where asked for (`--fine-tuning 1`), all together by the up-down algorithm.
+    """Each layer in turn learns as a restricted Boltzmann machine of what the layers below make of the data, starting,
+    where it has the units for it, as the machine below it upside down; then, where asked for (`--fine-tuning 1`), all together by the up-down algorithm.
 
     command   simulacra train dbn --data mnist
     budget    50 passes a layer over small sets, at most 20 000 steps a layer
@@ -47,10 +49,29 @@ def dbn(spec: Spec, size: int, options: DBNOptions) -> Plan:
     steps = budget(50, size, options.batch, within=(1000, 20_000))
     games = [_layer_game(model, number, player, options) for number, player in enumerate(players)]
     stages = [Stage(name=player.name, game=game, steps=steps) for player, game in zip(players, games)]
+    sizes = [spec.numel, *options.hidden]
+    for layer in reversed(range(1, len(players))):
+        if sizes[layer + 1] >= sizes[layer - 1]:
+            stages.insert(layer, _start(model, layer, players[layer]))
     if options.fine_tuning:
         length = max(round(steps * options.fine_tuning), 1)
         stages += [Stage(name="up-down", game=_up_down_game(model, players, options), steps=length)]
     return Plan(model=model, stages=stages, batch=options.batch, options=options, prepare=model.prepare)
+
+
+def _start(model: DBN, layer: int, player: Player) -> Stage:
+    """The layer is set to the machine below it upside down, which takes no look at the data."""
+
+    def unroll(sums: Mapping[str, Tensor]) -> Terms:
+        model.unroll(layer)
+        return {}
+
+    move = ClosedForm(name="unroll", players=[player.name], statistics=_count, apply=unroll, each="batch")
+    return Stage(name=f"start of {player.name}", game=Game([player], [move]), steps=1)
+
+
+def _count(batch: Rows, at: At) -> Mapping[str, Tensor]:
+    return {"rows": torch.tensor(len(batch.x))}
 
 
 def _layer_game(model: DBN, number: int, player: Player, options: DBNOptions) -> Game:
