@@ -194,7 +194,7 @@ class CVAE(Model):
         return y, torch.where(self.mask, y, drawn)
 
     def _admitted(self, x: Tensor) -> Tensor:
-        """Images as they are given to a verb, on the model's device. Raises UserError for brightness outside [−1, 1]."""
+        """Images given to a verb, on the model's device. Raises UserError for brightness outside [−1, 1]."""
         return self.likelihood.admitted(x).to(self.device)
 
     def _noise(self, n: int, k: int, seed: int, start: int) -> Tensor:

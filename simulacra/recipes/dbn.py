@@ -34,8 +34,9 @@ class DBNOptions(DBNConfig, DeepOptions):
     options=DBNOptions,
 )
 def dbn(spec: Spec, size: int, options: DBNOptions) -> Plan:
-    """Each layer in turn learns as a restricted Boltzmann machine of what the layers below make of the data, starting,
-    where it has the units for it, as the machine below it upside down; then, where asked for (`--fine-tuning 1`), all together by the up-down algorithm.
+    """Each layer in turn learns as a restricted Boltzmann machine of what the layers below make of the data, starting
+    as the machine below it upside down where it has the units for that; then, where asked for (`--fine-tuning 1`), all
+    together by the up-down algorithm.
 
     command   simulacra train dbn --data mnist
     budget    50 passes a layer over small sets, at most 20 000 steps a layer
