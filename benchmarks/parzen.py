@@ -5,8 +5,8 @@
 The original protocol (Breuleux, Bengio & Vincent 2011; counted as Goodfellow et al. 2014 do): all train on the first
 50 000 training images, grey, in [0, 1]; windows are put on 10 000 samples; sigma is the best of 10 from 0.1 to 1 for
 the next 1 000 training images; the score is the mean over the 10 000 test images, its error that of this mean. Beside
-it is what Li, Swersky & Zemel (2015) count by: the best of 21 sigmas from 0.1 to 0.3 for the next 5 000 training
-images. Parzen windows are unreliable in so many dimensions, so FID of the same samples' number against the 50 000
+it is about what Li, Swersky & Zemel (2015) count by: the best sigma from 0.1 to 0.3 (of 21 in geometric steps, theirs
+are linear) for the next 5 000 training images (theirs are drawn from all). Parzen windows are unreliable in so many dimensions, so FID of the same samples' number against the 50 000
 images, in the features of `mnist`, stands beside both. For scale: 10 000 training images in the place of samples have
 243.8 nats.
 
@@ -15,8 +15,8 @@ images, in the features of `mnist`, stands beside both. For scale: 10 000 traini
   walkback. The published row is of a stacked contractive autoencoder, trained layer by layer.
 - `gsn`: two layers of 1 000 units, with walkback. Both have 20 000 steps of 128 rows, and samples are the means of
   chains of 100 transitions.
-- `gan`: the paper's layers, 1200-1200 units and 240-240 maxout units of 5 pieces, 50 000 steps of 100 rows; Adam in the
-  place of its momentum, and no dropout.
+- `gan`: the paper's layers, 1200-1200 units and 240-240 maxout units of 5 pieces, 50 000 steps of 100 rows; z uniform
+  on [-1, 1], Adam in the place of its momentum, no dropout, and samples of the averaged weights.
 - `gmmn-data` and `gmmn-code`: 40 000 steps of 1 000 rows and as many samples, z uniform in 10 dimensions, layers of 64,
   256, 256 and 1024 units, √MMD². In code space as many steps of an autoencoder of 784-1024-32 units come first. Adam
   at 10⁻³ and a cosine in the place of momentum; their autoencoder was pretrained layer by layer.

@@ -1,7 +1,7 @@
 """What a model can do, as small protocols; every tool asks for a capability, never for a class."""
 
 from collections.abc import Callable, Sequence
-from typing import TYPE_CHECKING, Literal, NamedTuple, Protocol, runtime_checkable
+from typing import TYPE_CHECKING, ClassVar, Literal, NamedTuple, Protocol, runtime_checkable
 
 from torch import Tensor
 
@@ -220,7 +220,10 @@ class Classifies(Protocol):
 
 @runtime_checkable
 class HasPartition(Protocol):
-    """Knows densities up to a factor, whose size annealed importance sampling estimates."""
+    """Knows densities up to a factor, whose size annealed importance sampling estimates; `tight`: knows them, and not
+    only a lower bound on them."""
+
+    tight: ClassVar[bool]
 
     def unnormalised(self, x: Tensor, *, seed: int = 0, start: int = 0) -> Tensor:
         """log p(x) + log Z of data rows start … start+N−1, or a lower bound on it, in nats `[N]`. Noise is that of

@@ -7,13 +7,14 @@ import torch
 from torch import Tensor
 
 from simulacra import images
-from simulacra.capabilities import Chains, Completes, Fills, HasFilters, Pairs, Reconstructs, Samples
+from simulacra.capabilities import Chains, Completes, Fills, HasFilters, HasGibbs, Pairs, Reconstructs, Samples
 from simulacra.data import Feed, Source
 from simulacra.models.base import Model
 from simulacra.runfolder import RunFolder
 
 ROWS, COLUMNS = 4, 8  # of reconstructions
 CHAINS, STEPS = 8, 24  # a chain a row, a state a column
+SWEEPS = (1, 10, 100)  # of Gibbs sampling from data, a row of pictures each
 FILTERS = 10  # rows and columns of them
 
 
@@ -38,6 +39,12 @@ def _pairs(model: Pairs, source: Source, seed: int) -> Tensor:
 def _chains(model: Chains, source: Source, seed: int) -> Tensor:
     """Every chain from its start on."""
     return model.chain(CHAINS, STEPS, seed=seed).flatten(0, 1)
+
+
+def _gibbs(model: HasGibbs, source: Source, seed: int) -> Tensor:
+    """A row of images drawn from all of the data, and below each where its chain is after 1, 10 and 100 sweeps."""
+    x = _drawn(source)[:COLUMNS]
+    return torch.cat([x.cpu(), *(model.gibbs(x, steps, seed=seed).cpu() for steps in SWEEPS)])
 
 
 def _reconstructions(model: Reconstructs, source: Source, seed: int) -> Tensor:
@@ -77,6 +84,7 @@ class Picture(NamedTuple):
 PICTURES = (
     Picture("pairs", Pairs, _pairs, COLUMNS),
     Picture("chains", Chains, _chains, STEPS),
+    Picture("gibbs", HasGibbs, _gibbs, COLUMNS),
     Picture("reconstructions", Reconstructs, _reconstructions, COLUMNS),
     Picture("completions", Completes, _completions, COLUMNS),
     Picture("fillings", Fills, _fillings, COLUMNS),

@@ -357,6 +357,30 @@ def test_what_better_estimates_add_to_a_nets_bound_is_found_row_by_row(monkeypat
     assert f"| {found['chib'][0] - 90:.2f} ± {found['chib'][1]:.2f} | 0.50 |" in line
 
 
+def test_a_net_that_is_its_first_layer_twice_over_is_worth_no_more_than_it(monkeypatch):
+    """And one whose visible units are likelier is worth that much more: its bound is what is compared, not its log Z."""
+    torch.manual_seed(0)
+    spec = Spec(kind="image", shape=(1, 2, 3), classes=None)
+    net = DBN(DBNConfig(hidden=(4, 6)), spec)
+    images = (2 * (torch.rand(300, 1, 2, 3) < 0.8).float() - 1).double().float()
+    monkeypatch.setattr(boltzmann, "_rows", lambda split: images)
+    with torch.no_grad():
+        layer = net.directed[0]
+        layer.recognition.normal_()
+        layer.generation.copy_(layer.recognition)
+        for bias in (layer.visible_bias, layer.hidden_bias):
+            bias.normal_()
+    net.unroll(1)
+    facts = lambda: {"log_z": net.partition_once(0).value, "log_z_standard_error": 0.0}  # noqa: E731
+    assert boltzmann._of_net(net, facts())["over"][0] == pytest.approx(0.0, abs=1e-4)
+    with torch.no_grad():
+        net.top.visible_bias.add_(torch.tensor([1.0, -1.0, 0.5, 0.0]))
+    alone = boltzmann.first_layer(net).log_prob(images).value
+    gained = (net.log_prob(images).value - alone).mean().item()
+    assert abs(gained) > 0.05
+    assert boltzmann._of_net(net, facts())["over"][0] == pytest.approx(gained, abs=1e-4)
+
+
 def test_a_start_from_a_net_is_compared_at_the_rates_it_is_given(monkeypatch):
     monkeypatch.setattr(dbn_few_labels, "UPDATES", {100: 30})
     monkeypatch.setattr(dbn_few_labels, "VALIDATION", 50)

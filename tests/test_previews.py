@@ -31,7 +31,7 @@ MODELS = {
         ("dae", {"samples", "chains", "reconstructions"}),
         ("nade", {"samples", "completions"}),
         ("cvae", {"fillings"}),
-        ("rbm", {"samples", "reconstructions", "filters"}),
+        ("rbm", {"samples", "reconstructions", "filters", "gibbs"}),
     ],
 )
 def test_every_model_is_shown_by_what_it_can_do(name: str, pictures: set[str], tmp_path: Path) -> None:

@@ -369,7 +369,7 @@ def test_training_on_digits_beats_independent_pixels(tmp_path: Path) -> None:
     options = {"hidden": 12, "bits": "threshold", "lr": 0.3, "steps": 600, "preview_every": 600}
     run = simulacra.train("rbm", data="digits", out=tmp_path, quiet=True, **options)
     shown = {path.name.split("-")[0] for path in (tmp_path / "previews").iterdir()}
-    assert shown == {"samples", "reconstructions", "filters"}
+    assert shown == {"samples", "reconstructions", "filters", "gibbs"}
     rbm = run.model
     assert isinstance(rbm, RBM)
     train, test = (_binary(split) for split in ("train", "test"))

@@ -110,7 +110,9 @@ def _print_scores(found: list[Any]) -> None:
     rows = []
     for name in names:
         scores = [each.scores.get(name) for each in found]
-        rows.append([name, *(number(s.value, s.standard_error) if s else "" for s in scores), ways[name]])
+        kinds = {str(s.facts["kind"]): None for s in scores if s and "kind" in s.facts}  # exact, bound, estimate
+        title = f"{name} ({' / '.join(kinds)})" if kinds else name
+        rows.append([title, *(number(s.value, s.standard_error) if s else "" for s in scores), ways[name]])
     if not rows:
         return
     print_table(["score", *(each.title for each in found), "better"], rows)

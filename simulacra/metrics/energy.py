@@ -46,7 +46,7 @@ class AIS(ModelMeasure):
         def unnormalised(first: int, rows: Tensor) -> Tensor:
             return model.unnormalised(rows, seed=setting.seed, start=first)
 
-        return {"ais": _normalised("ais", self.config, setting, model, unnormalised)}
+        return {"ais": _normalised("ais", self.config, setting, model, unnormalised, model.tight)}
 
 
 class ChibConfig(AISConfig):
@@ -74,8 +74,8 @@ class Chib(ModelMeasure):
         def unnormalised(first: int, rows: Tensor) -> Tensor:
             return model.chib(rows, self.config.sweeps, seed=setting.seed, start=first)
 
-        score = _normalised("chib", self.config, setting, model, unnormalised)
-        return {"chib": replace(score, facts={**score.facts, "sweeps": self.config.sweeps})}
+        score = _normalised("chib", self.config, setting, model, unnormalised, tight=True)
+        return {"chib": replace(score, facts={**score.facts, "kind": "estimate", "sweeps": self.config.sweeps})}
 
 
 def _normalised(
@@ -84,8 +84,10 @@ def _normalised(
     setting: Setting,
     model: HasPartition,
     unnormalised: Callable[[int, Tensor], Tensor],
+    tight: bool,
 ) -> Score:
-    """The mean of `unnormalised(number of the first row, rows)` less log Z, with what there is to know of both."""
+    """The mean of `unnormalised(number of the first row, rows)` less log Z, with what there is to know of both; `tight`
+    says whether the former is log p(x) + log Z or a lower bound on it."""
     number = config.temperatures
     betas = paper_betas() if number is None else [k / number for k in range(number + 1)]
     log_z = model.partition(chains=config.chains, betas=betas, seed=setting.seed)
@@ -95,9 +97,16 @@ def _normalised(
 
     found = of_all_rows(name, setting, config.rows, record)[:, 0]
     rows = mean_score(found)
-    facts = _told(log_z) | {"rows_standard_error": rows.standard_error, "rows": {"real": len(found)}}
+    facts = {"kind": _kind(tight, log_z)} | _told(log_z) | {"rows_standard_error": rows.standard_error, "rows": {"real": len(found)}}
     error = hypot(rows.standard_error or 0.0, log_z.standard_error)
     return Score(value=rows.value - log_z.value, standard_error=error, facts=facts)
+
+
+def _kind(tight: bool, log_z: LogZ) -> str:
+    """What the score is of log p(x); a bound whose log Z is an estimate is none for sure."""
+    if log_z.standard_error == 0.0:
+        return "exact" if tight else "bound"
+    return "estimate" if tight else "estimated bound"
 
 
 def _told(log_z: LogZ) -> dict[str, float | bool]:

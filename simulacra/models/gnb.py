@@ -74,6 +74,8 @@ class GNB(Model):
         overall = self.priors @ self.means
         spread = self.priors @ (within + (self.means - overall).square())  # the variance of each number over all rows
         self.variances.copy_(within + self.config.var_smoothing * spread.max())
+        if not spread.max() > 0:
+            raise UserError("all rows are the same: there is nothing to tell classes apart by")
         if not (self.variances > 0).all():
             raise UserError("a number is constant within a class: give a --var-smoothing above 0")
         return {"log_likelihood": sums["log_likelihood"] / rows}
