@@ -7,8 +7,9 @@ first 50 000 training images. Both networks are sigmoid layers of the net's size
 cross-entropy of the same labelled images, drawn by the seed with as many of each class, by the same Adam for the same
 number of updates (3 000, and 12 000 with all labels); first weights of the one are the net's recognition weights, of
 the other N(0, 1/inputs). The rate of each start and number of labels is the best of five by seed 0's error on 5 000
-other training images, which that seed does not learn from: with 60 000 labels, 55 000 teach. Other seeds take its rates. Errors are of the 10 000 test
-images after the last update. Seconds are of all that was taught for a line, rates included.
+other training images, which that seed does not learn from: with 60 000 labels, 55 000 teach. Other seeds take its
+rates. Errors are of the 10 000 test images after the last update. Seconds are of all that was taught for a line, rates
+included.
 """
 
 import argparse

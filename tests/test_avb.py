@@ -83,6 +83,13 @@ def test_moments_are_those_of_the_draws():
     assert torch.allclose(draws.var(0), variance[0], rtol=0.06)
 
 
+def test_where_x_says_nothing_all_networks_of_a_basis_share_the_variance():
+    """a_i = 1/√m, so that z has the variance of one of them, however many there are."""
+    basis, trunk = NoiseBasis(4, 3, 2, 8), Said(torch.zeros(10))
+    _, scales = Implicit(trunk, basis, torch.randn(8, 4, 3), 2)(X)
+    assert torch.allclose(scales, torch.full((len(X), 4, 2), 0.5))
+
+
 def test_networks_of_a_basis_see_their_own_noise_only():
     basis = NoiseBasis(3, 4, 2, 8)
     epsilon = torch.randn(1, 3, 4, requires_grad=True)

@@ -358,7 +358,7 @@ def test_what_better_estimates_add_to_a_nets_bound_is_found_row_by_row(monkeypat
 
 
 def test_a_net_that_is_its_first_layer_twice_over_is_worth_no_more_than_it(monkeypatch):
-    """And one whose visible units are likelier is worth that much more: its bound is what is compared, not its log Z."""
+    """And one whose top has learned is worth what its bound gained."""
     torch.manual_seed(0)
     spec = Spec(kind="image", shape=(1, 2, 3), classes=None)
     net = DBN(DBNConfig(hidden=(4, 6)), spec)

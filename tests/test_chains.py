@@ -181,6 +181,17 @@ def test_walkback_asks_every_step_for_the_data_it_started_from():
     assert torch.allclose(plain, far)
 
 
+def test_the_cost_is_the_mean_over_the_steps_of_one_walk():
+    model = GSN(GSNConfig(hidden=(6, 5)), GREY)
+    batch, at = told(rows(2 * torch.rand(4, 1, 8, 8).round() - 1))
+    x = 0.5 * (batch.x + 1)
+    state, losses = model.begin(x), []
+    for _ in range(3):
+        output, state = model.step(state, at)
+        losses.append(model.likelihood.loss(output, x))
+    assert torch.allclose(model.cost(*told(batch), walkback=3)["reconstruction"], torch.stack(losses).mean(0))
+
+
 # What sampling keeps
 
 

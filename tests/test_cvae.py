@@ -12,6 +12,7 @@ from simulacra.errors import UserError
 from simulacra.metrics.filling import Filling, FillingConfig
 from simulacra.metrics.of_model import Setting
 from simulacra.models.cvae import CVAE, CVAEConfig, given
+from simulacra.models.cvae import MISSING as MISSING_GREY
 from simulacra.models.posterior import Posterior
 from simulacra.recipes import find
 from tests.test_models import rows, told
@@ -158,12 +159,30 @@ def test_bits_are_drawn_where_something_is_missing():
     assert set(target[..., ~model.mask].unique().tolist()) == {0.0, 1.0}
 
 
+def test_the_guess_in_the_gaps_is_a_brightness():
+    model = CVAE(CVAEConfig(latent=2, width=8), Spec(kind="image", shape=(1, 4, 4), classes=None))
+    y = torch.rand(3, 1, 4, 4)
+    filled = model._filled(y)
+    logits = model.baseline(torch.where(model.mask, y, MISSING_GREY))
+    assert torch.equal(filled[..., model.mask], y[..., model.mask])
+    assert torch.allclose(filled[..., ~model.mask], logits.sigmoid()[..., ~model.mask])
+
+
+def test_pixels_outside_their_range_are_refused():
+    model, x = CVAE(CVAEConfig(latent=2, width=8), SQUARE), torch.full((2, 1, 2, 2), 255.0)
+    for verb in (model.guess, model.fill, lambda x: model.fill_bound(x, 2, bits=False)):
+        with pytest.raises(UserError, match=r"outside \[-1, 1\]"):
+            verb(x)
+
+
 def test_the_measure_orders_bound_and_estimate():
     setting = Setting(test=lambda n: iter([(0, X)]), features=lambda x: x)
     found = Filling(FillingConfig(samples=500, importance=100)).compute(linear(True), setting)
     assert found["fill_bound"].value == pytest.approx(bound(True).mean().item(), abs=0.3)
     assert found["fill_guess"].facts["targets"] == "grey"
     assert found["fill_iwae"].facts["samples"] == 100
+    weights = linear(True).fill_weights(X, 100, bits=True, seed=setting.seed)
+    assert found["fill_iwae"].value == pytest.approx((weights.logsumexp(1) - math.log(100)).mean().item(), abs=1e-5)
 
 
 def test_vectors_have_no_quadrants():

@@ -78,6 +78,13 @@ def slopes(game, name, cost):
     return torch.cat([slope.flatten() for slope in torch.autograd.grad(total, [*parts[name].parameters()])])
 
 
+def test_what_is_drawn_afresh_knows_nothing_of_the_rows():
+    batch, at = told(rows(X))
+    other, again = told(rows(X + 5.0))
+    game = linear()
+    assert torch.equal(game.forward(batch, at).drawn, game.forward(other, again).drawn)
+
+
 def test_only_the_decoder_weighs_likeness_beside_realism():
     games = [linear(similarity=gamma) for gamma in (0.0, 1.0, 3.0)]
     for name, verb in (("encoder", "encode"), ("discriminator", "discriminate")):

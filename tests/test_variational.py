@@ -360,3 +360,13 @@ def test_perceptrons_start_by_glorot_s_heuristic():
         assert layer.weight.var().item() == pytest.approx(2 / sum(layer.weight.shape), rel=0.05)
         assert not layer.bias.any()
     assert [layer.weight.shape for layer in layers] == [(200, 300), (200, 200), (100, 200)]
+
+
+@pytest.mark.parametrize("model", [VAE(VAEConfig(width=4, latent=2), GREY), HVAE(HVAEConfig(width=4), GREY)])
+def test_pixels_outside_their_range_are_refused(model):
+    x = torch.full((2, 1, 8, 8), 255.0)
+    for verb in (model.encode, model.reconstruct, model.log_prob, lambda x: model.log_weights(x, 2)):
+        with pytest.raises(UserError, match=r"outside \[-1, 1\]"):
+            verb(x)
+    points = VAE(VAEConfig(width=4, latent=2, likelihood="gaussian"), PLANE)
+    assert points.log_prob(torch.full((2, 2), 255.0)).value.isfinite().all()

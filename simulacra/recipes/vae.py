@@ -66,7 +66,7 @@ def vae(spec: Spec, size: int, options: VAEOptions) -> Plan:
 
     command   simulacra train vae --data mnist
     budget    100 passes over small sets, at most 40 000 steps: seconds on digits, minutes on MNIST
-    score     MNIST, 40 000 steps: test −ELBO 92.2 nats after 3.3 minutes on 2 CPU cores (docs/results.md)
+    score     MNIST, 40 000 steps: test −ELBO 91.6 nats after 9 minutes on one CPU core (docs/results.md)
     """
     options = resolve(spec, options)
     model = VAE(options.part(VAEConfig), spec)

@@ -1,0 +1,55 @@
+"""What an option of a recipe changes: the cost of the same rows, under the same weights and the same noise."""
+
+import pytest
+import torch
+
+from simulacra.recipes import find
+from tests.test_models import GREY, rows, told
+
+BATCH = rows(2 * torch.rand(6, 1, 8, 8, generator=torch.Generator().manual_seed(0)) - 1)
+
+
+def terms(name, **options):
+    """All that the moves of the last stage are asked to descend of `BATCH`."""
+    torch.manual_seed(0)
+    kind = find(name)
+    plan = kind.build(GREY, 6, kind.options().with_overrides({"batch": "6", **options}, name))
+    found = []
+    for round_ in plan.stages[-1].game.rounds:
+        for move in round_.moves:
+            batch, at = told(BATCH)
+            seen = move.forward(batch, at) if move.forward else batch
+            costs = move.cost.values() if isinstance(move.cost, dict) else [move.cost]
+            found += [term.mean() for cost in costs for term in cost(seen, at).values()]
+    return torch.stack(found)
+
+
+@pytest.mark.parametrize(
+    ("name", "base", "changed"),
+    [
+        ("vae", {}, {"beta": "3"}),
+        ("vae", {}, {"samples": "2"}),
+        ("vae", {}, {"free_bits": "2"}),
+        ("iwae", {"samples": "3"}, {"samples": "4"}),
+        ("hvae", {}, {"samples": "3"}),
+        ("hvae", {}, {"free_bits": "2"}),
+        ("dae", {}, {"walkback": "5"}),
+        ("gsn", {}, {"walkback": "5"}),
+        ("gsn", {}, {"noise": "0.1"}),
+        ("vaegan", {}, {"similarity": "0.5"}),
+        ("gmmn", {}, {"bandwidths": "1,2"}),
+    ],
+    ids=lambda part: part if isinstance(part, str) else ",".join(part) or "-",
+)
+def test_an_option_changes_what_is_descended(name, base, changed):
+    small = {"hidden": "12,10"} if name in ("gsn", "gmmn") else {"width": "12"}
+    before, again, after = (terms(name, **small, **options) for options in (base, base, base | changed))
+    assert torch.equal(before, again)
+    assert before.shape != after.shape or not torch.allclose(before, after)
+
+
+def test_the_autoencoder_of_codes_has_the_optimiser_it_is_given():
+    kind = find("gmmn")
+    options = kind.options().with_overrides({"space": "code", "autoencoder.lr": "0.5", "optimizer.lr": "0.25"}, "gmmn")
+    rates = [p.optimizer.lr for stage in kind.build(GREY, 20, options).stages for p in stage.game.players.values()]
+    assert rates == [0.5, 0.25]
