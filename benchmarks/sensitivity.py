@@ -174,7 +174,7 @@ def main() -> None:
     print("|---|---|" + "---|" * len(FAULTS), flush=True)
     right = total = 0
     for kind in catalogue.measures().values():
-        if kind.name not in (given.only or catalogue.measures()) or kind.name == "ppl":
+        if kind.name not in (given.only or catalogue.measures()) or not kind.better.keys() <= EXPECTED.keys():
             continue
         began = time.monotonic()
         if issubclass(kind, Measure):
