@@ -4,7 +4,10 @@
 
 Each row is `simulacra train vae --latent 2` with the recipe's defaults, 20 000 updates in batches of 128 on MNIST and 3
 000 on the 1 765 frames of one face to train on (217 passes: later ones learn the frames), of which the Gaussian
-likelihood's σ is learned. The ELBO is of all test images, in nats: of bits on MNIST, a density on Frey faces.
+likelihood's σ is learned. The ELBO is of all test images, in nats: of bits on MNIST, a density on Frey faces. The test
+frames are the last 200 of the film and unlike those before: after a pilot of 1 000 steps on 1 500 frames, 265 others of
+the training part, drawn at random, had 230 nats, and those seen 271. Counted by what they took on one core of an AMD
+EPYC: 260 s and 33 s.
 
 The figure shows images decoded on a grid of equal probability, as Kingma & Welling (2014) have them in their figure 4:
 what `simulacra explore manifold RUN --side 20` draws.
