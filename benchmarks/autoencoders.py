@@ -7,8 +7,8 @@ of latents. An autoencoder has no law of codes, so two are tried: N(0, I), and t
 covariance of the codes of 10 000 training images. FID is of 10 000 decoded draws against the 60 000 training images, in
 features of `mnist`. The reconstruction error is the mean over test images of ‖x − x̂‖² with brightness in [0, 1].
 
-Both learn brightness by cross-entropy, *ae* as it is and *vae* as bits drawn of it. Each took 4 minutes on one core of an
-AMD EPYC.
+Both learn brightness by cross-entropy, *ae* as it is and *vae* as bits drawn of it. Each took 4 minutes on one core of
+an AMD EPYC.
 
 The figure shows the two-dimensional rows: codes of 2 000 test images by class, circles of one standard deviation of the
 VAE's posterior of 200 of them, which overlap, and images decoded from twenty draws of N(0, I).
