@@ -17,6 +17,7 @@ from torch import Tensor
 from simulacra.errors import UserError
 
 GOLDEN = np.uint64(0x9E3779B97F4A7C15)
+BELOW_ONE = 1.0 - 2.0**-24  # the largest float32 below one
 
 
 def key_of(*parts: int) -> int:
@@ -61,8 +62,10 @@ def mix(x: np.ndarray) -> np.ndarray:
 
 
 def sample_uniform(n: int, *shape: int, seed: int, start: int = 0, draw: int = 0) -> Tensor:
-    """Uniform noise on [0, 1] for samples start … start+n−1, float32 `[n, *shape]`, on the CPU."""
-    return torch.from_numpy(_counted(n, shape, seed, start, draw)).float().reshape(n, *shape)
+    """Uniform noise on (0, 1) for samples start … start+n−1, float32 `[n, *shape]`, on the CPU. What rounds to one is
+    the number before it, so that an event of probability one always happens where it is asked for by u < p."""
+    uniform = torch.from_numpy(_counted(n, shape, seed, start, draw)).float()
+    return uniform.clamp_(max=BELOW_ONE).reshape(n, *shape)
 
 
 def sample_normal(
@@ -95,7 +98,7 @@ class Draws:
         return self._next(sample_normal, shape)
 
     def uniform(self, *shape: int) -> Tensor:
-        """Uniform noise on [0, 1), `[n, *shape]`."""
+        """Uniform noise on (0, 1), `[n, *shape]`."""
         return self._next(sample_uniform, shape)
 
     def _next(self, law: Callable[..., Tensor], shape: tuple[int, ...]) -> Tensor:

@@ -6,6 +6,7 @@ import pytest
 import torch
 from safetensors.torch import load_file
 from torch import Tensor
+from torch.distributions import Bernoulli
 
 import simulacra
 from simulacra.data import Spec
@@ -14,7 +15,7 @@ from simulacra.metrics.ais import exact_log_z
 from simulacra.models.dbm import DBM, DBMConfig
 from simulacra.recipes import find
 from tests.test_dbn import Noisy, X, _batch
-from tests.test_rbm import drawn, states
+from tests.test_rbm import drawn, frequencies, same_law, states
 
 SPEC = Spec(kind="image", shape=(1, 2, 2), classes=None)
 EVEN = [k / 400 for k in range(401)]
@@ -66,9 +67,9 @@ def test_the_bound_is_below_the_truth_and_stands_where_mean_field_does() -> None
     odd = dbm.machine.drive(even).sigmoid()
     means = torch.cat([odd[:, :2], even[:, 4:], odd[:, 2:]], 1)  # h1, h2, h3
     hidden = torch.cat(layers[1:], 1)[: joint.shape[1]]
-    q = torch.distributions.Bernoulli(probs=means[:, None]).log_prob(hidden[None]).sum(2)
+    q = Bernoulli(probs=means[:, None]).log_prob(hidden[None]).sum(2)
     assert torch.allclose(value, (q.exp() * (joint - q)).sum(1) - log_z, atol=1e-4)
-    step = torch.distributions.Bernoulli(probs=dbm.machine.expected(odd)[:, 4:]).probs
+    step = Bernoulli(probs=dbm.machine.expected(odd)[:, 4:]).probs
     assert torch.allclose(step, even[:, 4:], atol=1e-5)
 
 
@@ -85,6 +86,19 @@ def test_samples_have_the_marginals_of_the_law() -> None:
     expected = joint.flatten().softmax(0).unflatten(0, (16, -1)).sum(1) @ states(4).float()
     found = 0.5 * (dbm.sample(20_000, seed=1).flatten(1) + 1)
     assert ((found.mean(0) - expected).abs() < 4.5 * found.std(0) / 20_000**0.5).all()
+
+
+def test_gibbs_starts_upwards_through_doubled_weights_and_finds_the_law() -> None:
+    dbm, n, v, h = model(3, 2), 20_000, states(4).float(), states(3).float()
+    first, _ = dbm.coupled
+    into = Bernoulli(logits=2 * v[5] @ first.weight + first.bias).log_prob(h).sum(1).exp()
+    back = Bernoulli(logits=h @ first.weight.T + first.visible_bias)
+    one = into @ back.log_prob(v[:, None]).sum(2).exp().T
+    law = (log_joint(dbm).logsumexp(1) - log_joint(dbm).flatten().logsumexp(0)).exp()
+    for steps, expected in ((1, one), (60, law)):
+        end = dbm.gibbs(X[5].expand(n, 1, 2, 2), steps, seed=3)
+        assert set(end.unique().tolist()) == {-1.0, 1.0}
+        assert same_law(frequencies(0.5 * (end.flatten(1) + 1)), expected.detach().double(), n)
 
 
 def test_weights_are_doubled_but_for_the_end_that_hears_from_one_side() -> None:
@@ -130,7 +144,7 @@ def test_stages_on_digits(tmp_path: Path) -> None:
     assert not any(torch.equal(after[w], end[w]) for w in weights)
     train, test = ((simulacra.open_data("digits", split=s).data > 127).float() for s in ("train", "test"))  # type: ignore[operator]
     rates = train.mean(0).clamp(1e-3, 1 - 1e-3)
-    alone = torch.distributions.Bernoulli(probs=rates).log_prob(test).flatten(1).sum(1)
+    alone = Bernoulli(probs=rates).log_prob(test).flatten(1).sum(1)
     value, kind = run.model.log_prob(2 * test - 1)  # type: ignore[operator]
     assert kind == "bound"
     assert (value - alone).mean() > 3.0

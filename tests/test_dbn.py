@@ -20,7 +20,7 @@ from simulacra.models.rbm import RBM, RBMConfig
 from simulacra.networks.boltzmann import contrast
 from simulacra.randomness import Draws
 from simulacra.recipes import find
-from tests.test_rbm import drawn, same_law, states
+from tests.test_rbm import drawn, frequencies, same_law, states
 
 SPEC = Spec(kind="image", shape=(1, 2, 2), classes=None)
 X = 2 * states(4).float().reshape(16, 1, 2, 2) - 1  # all images
@@ -243,6 +243,22 @@ def test_samples_have_the_marginals_of_the_law() -> None:
     found = 0.5 * (dbn.sample(20_000, seed=1).flatten(1) + 1)
     expected = log_joint(dbn).logsumexp(1).exp() @ states(4).float()
     assert ((found.mean(0) - expected).abs() < 4.5 * found.std(0) / 20_000**0.5).all()
+
+
+def test_gibbs_goes_up_by_recognition_and_finds_the_law() -> None:
+    """One step is q(h1|v), p(h2|h1), p(h1|h2), p(v|h1); many are the top's law, and a pass down."""
+    dbn, n, v, h1, h2 = model(3, 2), 20_000, states(4).float(), states(3).float(), states(2).float()
+    (layer,), machine = dbn.directed, dbn.top.machine
+    up = log_p_of(machine.drive(h1)[:, None], h2[None]).exp()
+    back = log_p_of((h2 @ machine.weight.T + machine.visible)[:, None], h1[None]).exp()
+    down = log_p_of(layer.down(h1)[:, None], v[None]).exp()
+    for steps, expected in (
+        (1, recognised(dbn)[5].exp() @ up @ back @ down),
+        (60, log_joint(dbn).logsumexp(1).exp()),
+    ):
+        end = dbn.gibbs(X[5].expand(n, 1, 2, 2), steps, seed=3)
+        assert set(end.unique().tolist()) == {-1.0, 1.0}
+        assert same_law(frequencies(0.5 * (end.flatten(1) + 1)), expected.detach().double(), n)
 
 
 def test_what_is_generated_has_the_law_below_the_top() -> None:

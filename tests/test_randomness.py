@@ -7,6 +7,7 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 from scipy import stats
 
+from simulacra import randomness
 from simulacra.errors import UserError
 from simulacra.randomness import counter_uniform, generator, key_of, sample_normal, sample_uniform
 
@@ -70,6 +71,14 @@ def test_uniform_numbers_lie_strictly_between_zero_and_one(seed, start, draw):
     assert u.min() > 0
     assert u.max() < 1
     assert np.unique(u).size == u.size
+
+
+def test_what_would_round_to_one_stays_below_it(monkeypatch):
+    """An event of probability one happens: u < 1. Other numbers are as float32 rounds them."""
+    highest, half = (2.0**53 - 0.5) * 2.0**-53, 0.5
+    monkeypatch.setattr(randomness, "counter_uniform", lambda *_: np.array([[highest, half]]))
+    found = sample_uniform(1, 2, seed=0)
+    assert found.tolist() == [[float(np.nextafter(np.float32(1), np.float32(0))), half]]
 
 
 def test_moments_are_those_of_the_uniform_law():

@@ -18,7 +18,6 @@ from simulacra.data.spec import Spec
 from simulacra.game import At, Rows, Terms
 from simulacra.metrics.ais import base_rate
 from simulacra.models.base import in_batches
-from simulacra.models.bits import require_brightness
 from simulacra.models.energy import (
     SMOOTHING,
     BitsConfig,
@@ -174,10 +173,20 @@ class DBM(EnergyModel):
         h = sweep(machine, hidden_given(machine, first, draws), draws, self.config.chain - 1)
         return self._shown(machine.expected(h))
 
+    def gibbs_of(self, x: Tensor, steps: int, draws: Draws) -> Tensor:
+        """All layers' bits are drawn upwards from the data first, as the mean field starts (`posterior`)."""
+        machine, drawn = in_float64(self.machine), [observed(x, self.config.bits, draws).double()]
+        for number, layer in enumerate(self.coupled, start=1):
+            share = 1.0 if number == len(self.coupled) else 2.0
+            drive = torch.addmm(layer.bias.double(), drawn[-1], layer.weight.double(), alpha=share)
+            drawn.append(bits(drive.sigmoid(), draws))
+        odd = sweep(machine, torch.cat(drawn[1::2], 1), draws, steps - 1)
+        return self._shown(machine.visible_given(odd, draws))
+
     def encode(self, x: Tensor) -> Tensor:
         """Mean-field probabilities of the first hidden layer, of the third, … `[N, J]` of data `[N, ...]`."""
         with evaluating(self):
-            unit = brightness(require_brightness(x).to(self.device), self.config.bits)
+            unit = brightness(self.checked(x), self.config.bits)
             return in_batches(lambda v: self.machine.drive(self.posterior(v)).sigmoid(), unit)
 
     def decode(self, z: Tensor) -> Tensor:
@@ -208,7 +217,7 @@ class DBM(EnergyModel):
         given the even ones' means. Bits are drawn once per row, from (seed, row)."""
         with evaluating(self):
             noise = Draws(len(x), seed=seed, start=start, device=self.device)
-            return in_batches(self._bound, observed(require_brightness(x).to(self.device), self.config.bits, noise))
+            return in_batches(self._bound, observed(self.checked(x), self.config.bits, noise))
 
     def _bound(self, v: Tensor) -> Tensor:
         even = self.posterior(v)

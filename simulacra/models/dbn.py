@@ -16,7 +16,6 @@ from simulacra.data.spec import Spec
 from simulacra.game import At, Rows, Terms
 from simulacra.metrics.ais import base_rate
 from simulacra.models.base import in_batches
-from simulacra.models.bits import require_brightness
 from simulacra.models.energy import (
     AT_A_TIME,
     SMOOTHING,
@@ -198,15 +197,26 @@ class DBN(EnergyModel):
         machine = in_float64(self.top.machine)
         first = bits(self.top.base.double().sigmoid().expand(draws.n, -1), draws)
         h = sweep(machine, hidden_given(machine, first, draws), draws, self.config.chain - 1)
-        lower = machine.visible_given(h, draws)
+        return self._shown(self._drawn_down(machine.visible_given(h, draws), draws))
+
+    def _drawn_down(self, lower: Tensor, draws: Draws) -> Tensor:
+        """p(v = 1|h1) in float64, the layers from h_{L−1} `[N, units]` down to h1 being drawn."""
         for layer in reversed(self.directed[1:]):
             lower = bits(_down(layer, lower), draws)
-        return self._shown(_down(self.directed[0], lower))
+        return _down(self.directed[0], lower)
+
+    def gibbs_of(self, x: Tensor, steps: int, draws: Draws) -> Tensor:
+        """The chain is of the top layers, from what is recognised in the data on; a pass down follows."""
+        machine, lower = in_float64(self.top.machine), observed(x, self.config.bits, draws).double()
+        for layer in self.directed:
+            lower = bits(_up(layer, lower), draws)
+        h = sweep(machine, hidden_given(machine, lower, draws), draws, steps - 1)
+        return self._shown(bits(self._drawn_down(machine.visible_given(h, draws), draws), draws))
 
     def encode(self, x: Tensor) -> Tensor:
         """Probabilities of the top units `[N, J]` of data `[N, ...]`, passed up as if they were bits."""
         with evaluating(self):
-            unit = brightness(require_brightness(x).to(self.device), self.config.bits)
+            unit = brightness(self.checked(x), self.config.bits)
             return in_batches(self._up, unit)
 
     def _up(self, v: Tensor) -> Tensor:
@@ -260,7 +270,7 @@ class DBN(EnergyModel):
         `log_prob`: below log p(v) + log Z on average, the less the more `sweeps` (Murray & Salakhutdinov 2009). h* is
         what is recognised in v, made more probable unit by unit. Takes a second a row for 64 sweeps of 500 units."""
         with evaluating(self):
-            x, firsts = require_brightness(x).to(self.device), range(start, start + max(len(x), 1), FEW)
+            x, firsts = self.checked(x), range(start, start + max(len(x), 1), FEW)
             return torch.cat([self._chib(rows, sweeps, seed, at) for rows, at in zip(x.split(FEW), firsts)])
 
     def _chib(self, x: Tensor, sweeps: int, seed: int, start: int) -> Tensor:
@@ -275,7 +285,7 @@ class DBN(EnergyModel):
 
     def _weights(self, x: Tensor, ks: range, seed: int, start: int) -> Tensor:
         with evaluating(self):
-            x, firsts = require_brightness(x).to(self.device), range(start, start + max(len(x), 1), AT_A_TIME)
+            x, firsts = self.checked(x), range(start, start + max(len(x), 1), AT_A_TIME)
             return torch.cat([self._weights_of(rows, ks, seed, at) for rows, at in zip(x.split(AT_A_TIME), firsts)])
 
     def _weights_of(self, x: Tensor, ks: range, seed: int, start: int) -> Tensor:
@@ -292,6 +302,11 @@ class DBN(EnergyModel):
 
     def _shown(self, v: Tensor) -> Tensor:
         return shown_bits(v, self.spec, self.top.weight.dtype)
+
+
+def _up(layer: Directed, v: Tensor) -> Tensor:
+    """q(h = 1|v) in float64."""
+    return torch.addmm(layer.hidden_bias.double(), v, layer.recognition.double()).sigmoid()
 
 
 def _down(layer: Directed, h: Tensor) -> Tensor:

@@ -10,9 +10,11 @@ import torch
 from pydantic import Field
 from torch import Tensor
 
+from simulacra.buffers import evaluating
 from simulacra.capabilities import LogProb
 from simulacra.config import Config
 from simulacra.data.spec import Spec
+from simulacra.errors import UserError
 from simulacra.metrics.ais import (
     GaussianRBMPath,
     LogZ,
@@ -25,7 +27,7 @@ from simulacra.metrics.ais import (
     paper_betas,
 )
 from simulacra.models.base import Model
-from simulacra.models.bits import binarised
+from simulacra.models.bits import binarised, require_brightness
 from simulacra.networks.boltzmann import AnyMachine, Machine
 from simulacra.randomness import Draws, Noise
 
@@ -73,6 +75,27 @@ class EnergyModel(Model):
     @abstractmethod
     def unnormalised(self, x: Tensor, *, seed: int = 0, start: int = 0) -> Tensor:
         """log p(x) + log Z of data rows start … start+N−1, or a lower bound on it, in nats `[N]`."""
+
+    @abstractmethod
+    def gibbs_of(self, x: Tensor, steps: int, draws: Draws) -> Tensor:
+        """What checked data `[N, ...]` become in `steps` steps of Gibbs sampling by the noise of `draws`."""
+
+    def gibbs(self, x: Tensor, steps: int, *, seed: int = 0, start: int = 0) -> Tensor:
+        """Visible units after `steps` steps of Gibbs sampling from data rows start … start+N−1, `[N, ...]`: black and
+        white images, or real values. Raises UserError for fewer than one step or pixels outside [−1, 1]."""
+        if steps < 1:
+            raise UserError(f"{steps} steps of Gibbs sampling: ask for at least 1")
+        x = self.checked(x)
+        with evaluating(self):
+            found = [
+                self.gibbs_of(rows, steps, draws)
+                for rows, draws in zip(x.split(AT_A_TIME), parts(len(x), seed, start, self.device))
+            ]
+            return torch.cat([x[:0], *found])
+
+    def checked(self, x: Tensor) -> Tensor:
+        """Data `[N, ...]` on the model's device. Raises UserError for pixels outside [−1, 1], whose bits nothing is."""
+        return require_brightness(x).to(self.device)
 
     def partition(
         self, *, chains: int = CHAINS, betas: Sequence[float] | None = None, seed: int = 0, exact: bool = True

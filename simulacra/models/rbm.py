@@ -11,13 +11,10 @@ from torch import Tensor, nn
 
 from simulacra.buffers import evaluating
 from simulacra.data.spec import Spec
-from simulacra.errors import UserError
 from simulacra.game import At, Rows, Terms
 from simulacra.metrics.ais import base_rate
 from simulacra.models.base import in_batches
-from simulacra.models.bits import require_brightness
 from simulacra.models.energy import (
-    AT_A_TIME,
     SMOOTHING,
     BitsConfig,
     EnergyModel,
@@ -135,17 +132,8 @@ class RBM(EnergyModel):
         h = hidden_given(machine, first, draws)
         return self.shown(machine.expected(sweep(machine, h, draws, self.config.chain - 1)))
 
-    def gibbs(self, x: Tensor, steps: int, *, seed: int = 0, start: int = 0) -> Tensor:
-        """Visible units after `steps` steps of Gibbs sampling from data rows start … start+N−1, `[N, ...]`: black and
-        white images, or real values. Raises UserError for fewer than one step or pixels outside [−1, 1]."""
-        if steps < 1:
-            raise UserError(f"{steps} steps of Gibbs sampling: ask for at least 1")
-        x = self._checked(x)
-        with evaluating(self):
-            draws = parts(len(x), seed, start, self.device)
-            return torch.cat([self._gibbs(rows, steps, each) for rows, each in zip(x.split(AT_A_TIME), draws)])
-
-    def _gibbs(self, x: Tensor, steps: int, draws: Draws) -> Tensor:
+    def gibbs_of(self, x: Tensor, steps: int, draws: Draws) -> Tensor:
+        """The first hidden units are drawn given the data."""
         machine = in_float64(self.machine)
         h = hidden_given(machine, self.observed(x, draws).double(), draws)
         return self.shown(machine.visible_given(sweep(machine, h, draws, steps - 1), draws))
@@ -153,7 +141,7 @@ class RBM(EnergyModel):
     def encode(self, x: Tensor) -> Tensor:
         """p(h = 1|v) `[N, H]` of data `[N, ...]`, v being its brightness in [0, 1], or its values."""
         with evaluating(self):
-            v = self.brightness(self._checked(x))
+            v = self.brightness(self.checked(x))
             return in_batches(lambda rows: self.machine.drive(rows).sigmoid(), v)
 
     def decode(self, z: Tensor) -> Tensor:
@@ -168,7 +156,7 @@ class RBM(EnergyModel):
     def free_energy(self, x: Tensor, *, seed: int = 0, start: int = 0) -> Tensor:
         """F(v) `[N]` in nats, of data rows start … start+N−1. Bits are drawn once per row, from (seed, row)."""
         with evaluating(self):
-            v = self.observed(self._checked(x), Draws(len(x), seed=seed, start=start, device=self.device))
+            v = self.observed(self.checked(x), Draws(len(x), seed=seed, start=start, device=self.device))
             return in_batches(self.machine.free_energy, v)
 
     def unnormalised(self, x: Tensor, *, seed: int = 0, start: int = 0) -> Tensor:
@@ -189,5 +177,6 @@ class RBM(EnergyModel):
         """The weights of every hidden unit `[H, C, H, W]`, each divided by its largest one."""
         return filters_of(self.weight, self.spec.image_shape)
 
-    def _checked(self, x: Tensor) -> Tensor:
-        return (require_brightness(x) if self.config.visible == "bernoulli" else x).to(self.device)
+    def checked(self, x: Tensor) -> Tensor:
+        """As every machine's, but that real values have no limits."""
+        return x.to(self.device) if self.config.visible == "gaussian" else super().checked(x)
