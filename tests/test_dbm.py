@@ -91,12 +91,12 @@ def test_samples_have_the_marginals_of_the_law() -> None:
 def test_gibbs_starts_upwards_through_doubled_weights_and_finds_the_law() -> None:
     dbm, n, v, h = model(3, 2), 20_000, states(4).float(), states(3).float()
     first, _ = dbm.coupled
-    into = Bernoulli(logits=2 * v[5] @ first.weight + first.bias).log_prob(h).sum(1).exp()
+    into = Bernoulli(logits=2 * v[15] @ first.weight + first.bias).log_prob(h).sum(1).exp()
     back = Bernoulli(logits=h @ first.weight.T + first.visible_bias)
     one = into @ back.log_prob(v[:, None]).sum(2).exp().T
     law = (log_joint(dbm).logsumexp(1) - log_joint(dbm).flatten().logsumexp(0)).exp()
     for steps, expected in ((1, one), (60, law)):
-        end = dbm.gibbs(X[5].expand(n, 1, 2, 2), steps, seed=3)
+        end = dbm.gibbs(X[15].expand(n, 1, 2, 2), steps, seed=3)
         assert set(end.unique().tolist()) == {-1.0, 1.0}
         assert same_law(frequencies(0.5 * (end.flatten(1) + 1)), expected.detach().double(), n)
 
