@@ -36,6 +36,7 @@ from benchmarks import (
 from simulacra.capabilities import HasClasses
 from simulacra.data import open_data
 from simulacra.data.spec import Spec
+from simulacra.data.subset import some
 from simulacra.metrics.ais import exact_log_z
 from simulacra.metrics.catalogue import kinds_of_scores, measures
 from simulacra.models.dbn import DBN, DBNConfig
@@ -404,6 +405,15 @@ def test_the_guess_is_of_the_length_whose_guess_is_best():
 
     (line,) = quadrants.lines({"1-learned-10": row(100.0, 80.0), "1-learned-40": row(110.0, 70.0)})
     assert line[2:6] == ["40", "100.0 ± 0.1", 100.4, "70.0 ± 0.1"]
+
+
+def test_images_that_lengths_are_chosen_by_are_those_that_a_run_does_not_see(monkeypatch):
+    digits = open_data("digits")
+    monkeypatch.setattr(quadrants, "ALL", len(digits))
+    monkeypatch.setattr(quadrants, "TRAINED", 1000)
+    monkeypatch.setattr(quadrants, "pixels", lambda split: torch.arange(len(digits)))
+    seen = some(digits, 1000, 0).reader.rows.tolist()
+    assert sorted([*seen, *quadrants.held_out().tolist()]) == list(range(len(digits)))
 
 
 def test_budgets_of_tractable_densities_are_their_recipes():

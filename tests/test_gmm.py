@@ -189,16 +189,17 @@ def test_the_moments_of_a_mixture_give_it_back(kind: str) -> None:
     assert all(torch.allclose(value, before[name], atol=1e-10) for name, value in model.state_dict().items())
 
 
+@pytest.mark.parametrize("step", [0, 5])
 @each_kind
-def test_stepwise_em_moves_the_statistics_by_its_rate(kind: str) -> None:
-    """s ← s + γ(s̄ − s), by hand from moments about the origin, γ = 2^−α in the first step."""
+def test_stepwise_em_moves_the_statistics_by_its_rate(kind: str, step: int) -> None:
+    """s ← s + γ(s̄ − s), by hand from moments about the origin, γ = (t + 2)^−α."""
     x = clusters()
     made = begun(x, covariance=kind, em="stepwise", power="0.7")
     model = model_of(made)
     shares = model.encode(x)
     own_counts, own_means = model.weights.detach().clone(), model.means.detach().clone()
-    made.stages[1].game.step(batches(x, 600).__getitem__, Clock(stage=1, step=0))
-    rate = 2.0**-0.7
+    made.stages[1].game.step(batches(x, 600).__getitem__, Clock(stage=1, step=step))
+    rate = (step + 2.0) ** -0.7
     counts = (1 - rate) * own_counts + rate * shares.mean(0)
     first = (1 - rate) * own_counts[:, None] * own_means + rate * shares.T @ x / 600
     assert torch.allclose(model.weights, counts, atol=1e-12)

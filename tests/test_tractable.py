@@ -23,6 +23,7 @@ from simulacra.models.nade import BLOCK, NADE, NADEConfig
 from simulacra.models.pixelcnn import PixelCNN, PixelCNNConfig
 from simulacra.models.realnvp import RealNVP, RealNVPConfig, most_scales
 from simulacra.networks.couplings import AffineCoupling, CouplingNetwork, checkerboard
+from simulacra.networks.gated import GatedLayer
 from simulacra.networks.masked import MaskedLinear
 from simulacra.optimizers import Adam
 from simulacra.recipes import find
@@ -119,6 +120,25 @@ def reachable(height: int, width: int, layers: list[int]) -> Tensor:
         for r, c in seen:
             found[row * width + column, r * width + c] = True
     return found
+
+
+def test_a_gated_layer_is_that_of_the_paper() -> None:
+    """Figure 2 and eq. 2 at one place, summed by hand: y = tanh(W_f ∗ x) ⊙ σ(W_g ∗ x) in both stacks; the horizontal
+    one hears of the vertical one through a 1 × 1 convolution, before the gate, and is added to its own input."""
+    torch.manual_seed(0)
+    layer = GatedLayer(3, 3, 3, 1).double()
+    v, h = torch.randn(2, 1, 3, 4, 5, dtype=torch.float64)
+    (row, column), place = (2, 3), (0, slice(None), 2, 3)
+    above = layer.down.bias + sum(
+        layer.down.weight[:, :, a, b] @ v[0, :, row - 1 + a, column - 1 + b] for a in range(2) for b in range(3)
+    )
+    left = layer.across.bias + sum(layer.across.weight[:, :, 0, b] @ h[0, :, row, column - 1 + b] for b in range(2))
+    link, out = (c.weight[:, :, 0, 0] for c in (layer.link, layer.out))
+    both = left + link @ above + layer.link.bias
+    down, told, _ = layer.vertical(v, torch.zeros(1, 3, 1, 5, dtype=torch.float64))
+    across, _ = layer.horizontal(h, told, torch.zeros(1, 3, 4, 1, dtype=torch.float64))
+    assert torch.allclose(down[place], above[:3].tanh() * above[3:].sigmoid())
+    assert torch.allclose(across[place], h[place] + out @ (both[:3].tanh() * both[3:].sigmoid()) + layer.out.bias)
 
 
 @pytest.mark.parametrize(("depth", "first", "reach"), [(2, 1, 1), (1, 3, 2), (0, 2, 1), (8, 3, 1)])
