@@ -17,7 +17,7 @@ dbn 3.3 and dbm 2.9.
 A row's share of its full budget is 1 unless `--steps-share` says otherwise; the table says it.
 """
 
-from collections.abc import Mapping
+from collections.abc import Iterable, Mapping
 from math import hypot
 from pathlib import Path
 from typing import Any
@@ -26,14 +26,14 @@ import numpy as np
 import torch
 
 import simulacra
-from benchmarks.tables import Row, Table, arguments, chosen, markdown, plan, write
+from benchmarks.tables import ROOT, Row, Table, arguments, chosen, draw_strips, markdown, pictured, plan, write
 from simulacra.data import open_data
 from simulacra.data.batch import to_unit
 from simulacra.metrics.likelihood import weighted_bound
 from simulacra.models.dbn import DBN
 from simulacra.models.rbm import RBM, RBMConfig
 
-DATA, STEPS, SWEEPS = "binarized_mnist", 120_000, 50
+DATA, STEPS, SWEEPS, SHOWN = "binarized_mnist", 120_000, 50, 20
 MACHINES = {
     "rbm-cd1": {"k": "1", "persistent": "false"},
     "rbm-cd3": {"k": "3", "persistent": "false"},
@@ -110,8 +110,10 @@ def _rows(split: str) -> torch.Tensor:
 
 
 def text(done: dict[str, dict[str, Any]], listed: list[Row]) -> str:
-    """A line per finished row."""
-    return markdown(HEAD, [_line(row, done[row.key]) for row in listed if row.key in done])
+    """A line per finished row, and the figures."""
+    table = markdown(HEAD, [_line(row, done[row.key]) for row in listed if row.key in done])
+    shown = pictured("boltzmann", (row.key for row in listed), "filters, Gibbs chains and samples")
+    return "\n\n".join([table, *shown])
 
 
 def _line(row: Row, found: dict[str, Any]) -> list[object]:
@@ -127,6 +129,17 @@ def _line(row: Row, found: dict[str, Any]) -> list[object]:
     return [row.key, score, log_z, chains, published, *more, f"{share:.2f}", found["seconds"], command]
 
 
+def picture(folder: Path, keys: Iterable[str]) -> None:
+    """Draw, of each run that is there, the filters of its first hidden units, and where Gibbs chains lead test bits."""
+    given = _rows("test")[:: 10_000 // SHOWN]  # the rows are sorted by digit
+    for key in keys:
+        if (folder / key / "model").exists():
+            model: Any = simulacra.load(folder / key)
+            chains = [(f"after {n}", model.gibbs(given, n)) for n in (1, 10, 100, 1000)]
+            panels = [(f"{key}: filters", model.filters()[:SHOWN]), ("test bits", given), *chains]
+            draw_strips([*panels, ("samples", model.sample(SHOWN))], ROOT / "docs" / "images" / f"boltzmann-{key}.png")
+
+
 def main() -> None:
     parser = arguments(__doc__)
     parser.add_argument("--steps-share", type=float, default=1.0, help="of the full budget (default: all of it)")
@@ -139,6 +152,7 @@ def main() -> None:
         table.again(given.out / "boltzmann", todo)
     elif not given.show:
         table.run(given.out / "boltzmann", given.jobs, todo)
+        picture(given.out / "boltzmann", (row.key for row in listed))
     write("boltzmann", text(done, listed) if (done := table.done()) else "Not run yet.")
 
 

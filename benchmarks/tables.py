@@ -23,6 +23,7 @@ from pathlib import Path
 from typing import Any
 
 import torch
+from matplotlib.figure import Figure
 from torch import Tensor
 from torch.utils._python_dispatch import TorchDispatchMode
 from torch.utils.flop_counter import flop_registry
@@ -186,6 +187,24 @@ def draw_images(place: Any, images: Tensor, columns: int, **titles: str) -> None
     """Grey images `[N, 1, H, W]` in [-1, 1] on matplotlib's axes, row by row without a gap."""
     place.imshow(make_grid(images.cpu(), columns, padding=0)[0], cmap="gray", vmin=-1, vmax=1)
     place.set(xticks=[], yticks=[], **titles)
+
+
+def draw_strips(panels: list[tuple[str, Tensor]], path: Path) -> None:
+    """A titled row of grey images `[N, 1, H, W]` in [-1, 1] for each panel, as a picture at `path`."""
+    figure = Figure(figsize=(6, (0.05 + 5.1 / max(len(x) for _, x in panels)) * len(panels) + 0.1))
+    axes = figure.subplots(len(panels), 1, squeeze=False)
+    for place, (title, x) in zip(axes[:, 0], panels):
+        draw_images(place, x, len(x))
+        place.set_ylabel(title, rotation=0, ha="right", va="center", fontsize=9)
+    figure.tight_layout(pad=0.4)
+    figure.savefig(path, dpi=100, bbox_inches="tight", pad_inches=0.05)
+
+
+def pictured(table: str, names: Iterable[str], said: str) -> list[str]:
+    """How a page shows the pictures `images/TABLE-NAME.png` that are there: one string of tags, or none."""
+    there = [name for name in names if (ROOT / "docs" / "images" / f"{table}-{name}.png").exists()]
+    tags = [f'<img src="images/{table}-{name}.png" width="640" alt="{name}: {said}">' for name in there]
+    return ["\n".join(tags)] if tags else []
 
 
 def curve(run: Path, score: str) -> list[tuple[int, float]]:

@@ -12,25 +12,21 @@ nothing is chosen by it. Published figures are of pytorch-generative's documenta
 with uniform noise on [0, 1) added once (seed 0), a lower bound on log P(image) on average. Bits per dimension are nats
 over 784 ln 2.
 
-Cost of a training step and hours before anything is trained: `--plan`. The figure shows ten samples of each system,
-and of those on bits what the upper halves of ten test images are completed to.
+Cost of a training step and hours before anything is trained: `--plan`. A figure of each system shows ten samples, and
+of those on bits what the upper halves of ten test images are completed to.
 """
 
 import time
 from pathlib import Path
 from typing import Any
 
-import matplotlib
 from torch import Tensor
 
 import simulacra
-from benchmarks.tables import ROOT, Row, Table, conduct, curve, draw_images, markdown
+from benchmarks.tables import ROOT, Row, Table, conduct, curve, draw_strips, markdown, pictured
 from simulacra.capabilities import Completes
 from simulacra.data import open_data
 from simulacra.data.batch import to_unit
-
-matplotlib.use("Agg")
-import matplotlib.pyplot as plt
 
 PASSES = {"fvbn": 50, "nade": 50, "made": 100, "pixelcnn": 20, "realnvp": 20}
 BATCHES = {"fvbn": 128, "nade": 128, "made": 128, "pixelcnn": 32, "realnvp": 128}
@@ -39,7 +35,6 @@ OPTIONS = {"made": {"depth": "1", "width": "8000"}}
 BARS = {"nade": 88.5, "made": 87.0, "pixelcnn": 82.5}
 PUBLISHED = {"fvbn": "96.58", "nade": "85.65", "made": "84.87", "pixelcnn": "81.50 (not gated: 81.45)"}
 SAMPLES, SHOWN = 100, 10
-PICTURE = ROOT / "docs" / "images" / "tractable.png"
 HEAD = ["system", "−log p, nats", "bar", "published", "bits / dim", "kind", "parameters", "updates", "passes"]
 HEAD += ["seconds", f"seconds of {SAMPLES} samples", "nats at each tenth", "command"]
 
@@ -81,39 +76,22 @@ def _line(name: str, ours: dict[str, Any]) -> list[object]:
 
 
 def picture(folder: Path) -> None:
-    """Draw the figure of those systems that are there."""
-    models: dict[str, Any] = {
-        name: simulacra.load(folder / name) for name in PASSES if (folder / name / "model").exists()
-    }
-    if not models:
-        return
+    """Draw the figure of each system whose run is there."""
     images = open_data("mnist", split="test").data
     assert isinstance(images, Tensor)
     given = to_unit(images[:SHOWN])
-    panels = [(f"{name}: samples", model.sample(SHOWN)) for name, model in models.items()]
-    panels += [
-        (f"{name}: completions", model.complete(given, given[0].numel() // 2))
-        for name, model in models.items()
-        if isinstance(model, Completes)
-    ]
-    draw([*panels, ("test images", given)])
-
-
-def draw(panels: list[tuple[str, Tensor]]) -> None:
-    """A titled row of images for each panel."""
-    figure, axes = plt.subplots(len(panels), 1, figsize=(6, 0.56 * len(panels) + 0.1), squeeze=False)
-    for place, (title, x) in zip(axes[:, 0], panels):
-        draw_images(place, x, len(x))
-        place.set_ylabel(title, rotation=0, ha="right", va="center", fontsize=9)
-    figure.tight_layout(pad=0.4)
-    figure.savefig(PICTURE, dpi=100)
-    plt.close(figure)
+    for name in PASSES:
+        if (folder / name / "model").exists():
+            model: Any = simulacra.load(folder / name)
+            panels = [(f"{name}: samples", model.sample(SHOWN))]
+            if isinstance(model, Completes):
+                panels += [("completions", model.complete(given, given[0].numel() // 2)), ("test images", given)]
+            draw_strips(panels, ROOT / "docs" / "images" / f"tractable-{name}.png")
 
 
 def text(done: dict[str, dict[str, Any]]) -> str:
-    """The table and the figure."""
-    shown = '<img src="images/tractable.png" width="640" alt="samples and completions of each system">'
-    return "\n\n".join([markdown(HEAD, lines(done)), *([shown] if PICTURE.exists() else [])])
+    """The table and the figures."""
+    return "\n\n".join([markdown(HEAD, lines(done)), *pictured("tractable", PASSES, "samples and completions")])
 
 
 def main() -> None:
