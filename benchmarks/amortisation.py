@@ -3,7 +3,7 @@
     SIMULACRA_DATA=... python -m benchmarks.amortisation [--out runs] [--jobs 2] [--only vae ...] [--plan] [--show]
 
 Equal number of updates of the decoder, 20 000 in batches of 128, equal decoders (two hidden layers of 200 units, 20
-latents), bits drawn anew at every step; "vae, longer" has 40 000. A step of *svi* fits each row's posterior in 20 steps
+latents), bits drawn anew at every step; "vae, longer" has 40 000. A step of *svi* fits each row's posterior in 40 steps
 of Adam first, so the seconds stand beside. Test images are made bits once (seed 0). The gap is the mean over the first
 500 of the ELBO at each image's own best posterior less that of the model's, 100 draws for both, the best being looked
 for by 500 steps of Adam from the model's on (`amortisation_gap`).
