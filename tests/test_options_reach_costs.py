@@ -30,6 +30,8 @@ def terms(name, **options):
         ("vae", {}, {"beta": "3"}),
         ("vae", {}, {"samples": "2"}),
         ("vae", {}, {"free_bits": "2"}),
+        ("vae", {}, {"warm_up": "0.5"}),
+        ("hvae", {}, {"warm_up": "0.5"}),
         ("iwae", {"samples": "3"}, {"samples": "4"}),
         ("hvae", {}, {"samples": "3"}),
         ("hvae", {}, {"free_bits": "2"}),

@@ -10,7 +10,7 @@ from torch.distributions import Independent, MultivariateNormal, Normal, kl_dive
 
 from simulacra import artifact
 from simulacra.costs import reconstruction
-from simulacra.costs.divergences import free_bits
+from simulacra.costs.divergences import free_bits, warmed
 from simulacra.errors import UserError
 from simulacra.metrics.active_units import ActiveUnits
 from simulacra.metrics.likelihood import weighted_bound
@@ -221,7 +221,8 @@ def test_an_artifact_from_before_these_settings_loads(tmp_path):
         ("vae", {"learned_sigma": "true"}, "--learned-sigma is of the gaussian"),
         ("iwae", {"sigma": "0.3"}, "--sigma is of the gaussian"),
         ("hvae", {"sigma": "0.3"}, "--sigma is of the gaussian"),
-        ("hvae", {"samples": "5", "free_bits": "1"}, "leave out one"),
+        ("hvae", {"samples": "5", "free_bits": "1"}, "--free-bits is of the ELBO.*leave out one"),
+        ("hvae", {"samples": "5", "warm_up": "0.5"}, "--warm-up is of the ELBO.*leave out one"),
         ("hvae", {"latents": "4,0"}, "greater than or equal to 1"),
     ],
 )
@@ -304,6 +305,30 @@ def test_terms_of_layers_add_up_to_the_elbo_and_free_bits_hold_each():
     assert torch.allclose(-sum(terms.values()), model.elbo(bits, again.normal(9)), atol=1e-4)
     free = model.cost(*told(batch), floor=5.0)
     assert [free[f"kl_{k}"].item() for k in (1, 2, 3)] == [20.0, 15.0, 10.0]
+
+
+def test_a_weight_warms_up_to_one_and_stays():
+    assert [warmed(p, 0.25) for p in (0.0, 0.05, 0.25, 0.6, 1.0)] == [0.0, 0.2, 1.0, 1.0, 1.0]
+    assert [warmed(p, 0.0) for p in (0.0, 0.5, 1.0)] == [1.0, 1.0, 1.0]
+
+
+@pytest.mark.parametrize(
+    "model",
+    [HVAE(HVAEConfig(latents=(4, 3), width=8), GREY), VAE(VAEConfig(latent=4, width=8), GREY)],
+    ids=["hvae", "vae"],
+)
+def test_warm_up_weighs_divergences_and_tells_of_them_as_they_are(model):
+    batch, watched = rows(2 * torch.rand(6, 1, 8, 8) - 1), {}
+    full = model.cost(*told(batch))
+    _, at = told(batch)
+    at.progress, at.watch = 0.1, watched.__setitem__
+    part = model.cost(batch, at, warm_up=0.4)
+    assert torch.equal(part["reconstruction"], full["reconstruction"])
+    kls = [name for name in full if name.startswith("kl")]
+    assert kls
+    for name in kls:
+        assert torch.allclose(part[name], 0.25 * full[name])
+    assert torch.allclose(watched["kl_plain"], sum(full[name] for name in kls))
 
 
 def test_codes_of_layers_are_distances_from_what_the_layer_above_expects():

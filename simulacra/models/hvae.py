@@ -11,7 +11,7 @@ from torch import Tensor, nn
 
 from simulacra.buffers import evaluating
 from simulacra.config import Config, Sizes
-from simulacra.costs.divergences import free_bits
+from simulacra.costs.divergences import free_bits, warmed
 from simulacra.data.spec import Spec
 from simulacra.game import At, Rows, Terms
 from simulacra.models.base import in_batches
@@ -63,14 +63,18 @@ class HVAE(Variational[Posterior]):
 
     # The objective
 
-    def cost(self, batch: Rows, at: At, floor: float = 0.0) -> Terms:
+    def cost(self, batch: Rows, at: At, floor: float = 0.0, warm_up: float = 0.0) -> Terms:
         """The negative ELBO with one draw, in nats: −log p(x|h_1) and one divergence for each layer, `kl_1` … `kl_L`
-        `[N]`; with free bits of `floor` above 0 these are scalars (`divergences.free_bits`)."""
+        `[N]`; with free bits of `floor` above 0 these are scalars (`divergences.free_bits`). Over the share `warm_up`
+        of the training their weight rises from nothing (`divergences.warmed`). With either, their sum as it is is
+        logged as `kl_plain`."""
         x = self.observed(batch.x, lambda: at.uniform(*batch.x.shape[1:]))
         layers = self._upward(self.posterior(x), at.normal(self.latents))
         each = [widen(kl) for kl in self._divergences(layers)]
-        kls = [free_bits(kl, floor) if floor else kl.sum(1) for kl in each]
-        return {"reconstruction": self._loss(x, layers)} | {f"kl_{k}": kl for k, kl in enumerate(kls, 1)}
+        kls, weight = [free_bits(kl, floor) if floor else kl.sum(1) for kl in each], warmed(at.progress, warm_up)
+        if floor or warm_up:
+            at.watch("kl_plain", torch.cat(each, 1).sum(1))
+        return {"reconstruction": self._loss(x, layers)} | {f"kl_{k}": weight * kl for k, kl in enumerate(kls, 1)}
 
     def posterior(self, x: Tensor) -> Posterior:
         """q(h_1|x) of observed data `[N, ...]`."""

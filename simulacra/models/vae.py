@@ -11,7 +11,7 @@ from torch import Tensor, nn
 from simulacra import randomness
 from simulacra.buffers import evaluating
 from simulacra.config import Config
-from simulacra.costs.divergences import free_bits
+from simulacra.costs.divergences import free_bits, warmed
 from simulacra.data.spec import Spec
 from simulacra.game import At, Rows, Terms
 from simulacra.models.base import in_batches
@@ -52,21 +52,31 @@ class OneLayer(Variational[AnyPosterior], ABC):
 
     # The objective
 
-    def cost(self, batch: Rows, at: At, samples: int = 1, beta: float = 1.0, floor: float = 0.0) -> Terms:
+    def cost(
+        self,
+        batch: Rows,
+        at: At,
+        samples: int = 1,
+        beta: float = 1.0,
+        floor: float = 0.0,
+        warm_up: float = 0.0,
+    ) -> Terms:
         """The negative ELBO, −L(θ, φ; x) of eq. 3 by the estimator of eq. 10 with L = `samples` draws of z: its two
         terms in nats `[N]`.
 
         `beta` weighs the divergence (Higgins et al. 2017, beta-VAE, eq. 4). With free bits, a `floor` above 0, the
         divergence is a scalar: no dimension, on average over the batch, counts less than `floor` nats
-        (`divergences.free_bits`). With either, the plain divergence is logged as `kl_plain`."""
+        (`divergences.free_bits`). `warm_up` is the share of the training over which its weight rises from nothing
+        (`divergences.warmed`). With any of them, the plain divergence is logged as `kl_plain`."""
         x = self.observed(batch.x, lambda: at.uniform(*batch.x.shape[1:]))
         posterior = self.posterior(x)
         noise = [at.normal(self.latents) for _ in range(samples)]
         losses = [self.reconstruction_loss(x, posterior.at(epsilon)) for epsilon in noise]
         kl = free_bits(posterior.kl_of_each(), floor) if floor else posterior.kl()
-        if floor or beta != 1.0:
+        weight = beta * warmed(at.progress, warm_up)
+        if floor or warm_up or beta != 1.0:
             at.watch("kl_plain", posterior.kl())
-        return {"reconstruction": torch.stack(losses).mean(0), "kl": kl if beta == 1.0 else beta * kl}
+        return {"reconstruction": torch.stack(losses).mean(0), "kl": kl if weight == 1.0 else weight * kl}
 
     def posterior(self, x: Tensor) -> AnyPosterior:
         """q(z|x) of observed data `[N, ...]`."""

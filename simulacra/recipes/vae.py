@@ -16,6 +16,10 @@ from simulacra.recipes import Plan, recipe
 from simulacra.recipes.coders import CoderOptions, coding, likelihood_of, settle
 from simulacra.recipes.single import SingleOptions
 
+WARM_UP = Field(
+    0.0, ge=0, le=1, description="share of the horizon over which the divergence's weight rises from nothing"
+)
+
 
 class BoundOptions(CoderOptions, VAEConfig, SingleOptions):
     """Options of a VAE under any bound; what is left open follows from the data."""
@@ -29,6 +33,7 @@ class VAEOptions(BoundOptions):
     free_bits: float = Field(
         0.0, ge=0, description="nats below which a dimension's divergence counts no less (of all, with full covariance)"
     )
+    warm_up: float = WARM_UP
 
 
 class IWAEOptions(BoundOptions):
@@ -51,6 +56,7 @@ class HVAEOptions(HVAEConfig, SingleOptions):
     sigma: float | None = Field(None, gt=0, description="standard deviation of the gaussian likelihood (0.1)")
     samples: int = Field(1, ge=1, description="K, importance samples per image; 1: the ELBO")
     free_bits: float = Field(0.0, ge=0, description="nats below which a dimension's divergence counts no less")
+    warm_up: float = WARM_UP
 
 
 @recipe(
@@ -70,7 +76,9 @@ def vae(spec: Spec, size: int, options: VAEOptions) -> Plan:
     """
     options = resolve(spec, options)
     model = VAE(options.part(VAEConfig), spec)
-    cost = partial(model.cost, samples=options.samples, beta=options.beta, floor=options.free_bits)
+    cost = partial(
+        model.cost, samples=options.samples, beta=options.beta, floor=options.free_bits, warm_up=options.warm_up
+    )
     return coding(model, cost, size, options)
 
 
@@ -112,11 +120,12 @@ def hvae(spec: Spec, size: int, options: HVAEOptions) -> Plan:
     score     none measured yet
     """
     options = options.model_copy(update=likelihood_of(spec, options))
-    if options.samples > 1 and options.free_bits:
-        raise UserError("--free-bits are of the ELBO, --samples asks for the importance weighted bound: leave out one")
+    if options.samples > 1 and (given := [name for name in ("free_bits", "warm_up") if getattr(options, name)]):
+        word = given[0].replace("_", "-")
+        raise UserError(f"--{word} is of the ELBO, --samples asks for the importance weighted bound: leave out one")
     model = HVAE(options.part(HVAEConfig), spec)
     many = partial(model.importance_weighted, samples=options.samples)
-    cost = many if options.samples > 1 else partial(model.cost, floor=options.free_bits)
+    cost = many if options.samples > 1 else partial(model.cost, floor=options.free_bits, warm_up=options.warm_up)
     return coding(model, cost, size, options)
 
 
