@@ -180,6 +180,8 @@ class Trainer:
         if self.session.goal > self.session.horizon and not self.session.horizon_minutes:
             yield f"schedules ended at step {self.session.horizon}; --horizon {self.session.goal} would stretch them"
         yield f"parameters: {sizes}; batch {plan.batch}; {self.session.precision} on {self.session.device}"
+        if (made := plan.model.sees) and (self._first_rows().abs() < 1.0).any():
+            yield made
 
     def _show_progress(self) -> None:
         quiet = self.options.quiet or not self.leads

@@ -8,6 +8,7 @@ import subprocess
 import sys
 from pathlib import Path
 
+import numpy as np
 import pytest
 import torch
 
@@ -37,6 +38,28 @@ def steps(folder: Path) -> list[int]:
 
 def events(folder: Path) -> list[dict]:
     return [line for line in logged(folder) if "event" in line]
+
+
+@pytest.mark.parametrize(
+    ("recipe", "options", "made"),
+    [
+        ("rbm", {}, "drawn anew"),
+        ("rbm", {"bits": "threshold"}, "brighter than half"),
+        ("rbm", {"visible": "gaussian"}, None),
+        ("nade", {"width": "4"}, "drawn anew"),
+        ("vae", {"width": "4"}, "drawn anew"),
+        ("vae", {"width": "4", "likelihood": "gaussian"}, None),
+    ],
+)
+def test_what_becomes_of_grey_pixels_is_said(tmp_path: Path, capfd, recipe: str, options, made: str | None) -> None:
+    train(recipe, data="digits", steps=1, out=tmp_path / "grey", **options)
+    said = capfd.readouterr().err
+    assert ("become bits" in said) == (made is not None)
+    assert (made or "") in said
+    rng = np.random.default_rng(0)
+    np.savez(tmp_path / "bits.npz", images=255 * rng.integers(0, 2, (40, 8, 8), dtype=np.uint8))
+    train(recipe, data=f"npz:{tmp_path / 'bits.npz'}", steps=1, out=tmp_path / "bits", **options)
+    assert "become bits" not in capfd.readouterr().err
 
 
 def test_a_run_leaves_everything_a_run_should(tmp_path: Path) -> None:

@@ -15,7 +15,7 @@ from simulacra.data.spec import Spec
 from simulacra.errors import UserError
 from simulacra.game import At, Rows, Terms
 from simulacra.models.base import Model, in_batches
-from simulacra.models.bits import binarised, require_brightness, require_images
+from simulacra.models.bits import DRAWN, binarised, require_brightness, require_images
 from simulacra.precision import full_precision, widen
 
 Conditionals = Generator[Tensor, Tensor | None, None]
@@ -33,6 +33,11 @@ class Autoregressive(Model):
     def __init__(self, config: settings.Config, spec: Spec) -> None:
         super().__init__(config, spec)
         require_images(spec, self.name)
+
+    @property
+    def sees(self) -> str | None:
+        """Bits."""
+        return DRAWN
 
     @abstractmethod
     def logits(self, x: Tensor) -> Tensor:

@@ -28,6 +28,11 @@ class Model(nn.Module, ABC):
         """Where its weights are."""
         return next(self.parameters()).device
 
+    @property
+    def sees(self) -> str | None:
+        """What the model makes of grey images before it sees them, in words for whoever trains it; None: nothing."""
+        return None
+
     def training_passes(self, seed: int) -> Iterator[None]:
         """Forward passes as in training, one each time the iterator is advanced; batch norm's running statistics are
         re-estimated over them. A model without batch norm has none."""

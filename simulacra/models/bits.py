@@ -5,6 +5,9 @@ from torch import Tensor
 from simulacra.data.spec import Spec
 from simulacra.errors import UserError
 
+DRAWN = "grey pixels become bits, drawn anew each time with their brightness as probability"
+CUT = "grey pixels become bits: whether they are brighter than half"
+
 
 def binarised(x: Tensor, uniform: Tensor) -> Tensor:
     """Bits of images `[N, ...]` in [−1, 1], each one with its pixel's brightness (x + 1) / 2 as probability, by

@@ -27,7 +27,7 @@ from simulacra.metrics.ais import (
     paper_betas,
 )
 from simulacra.models.base import Model
-from simulacra.models.bits import binarised, require_brightness
+from simulacra.models.bits import CUT, DRAWN, binarised, require_brightness
 from simulacra.networks.boltzmann import AnyMachine, Machine
 from simulacra.randomness import Draws, Noise
 
@@ -57,8 +57,9 @@ class EnergyModel(Model):
     """
 
     tight: ClassVar[bool]
+    config: BitsConfig
 
-    def __init__(self, config: Config, spec: Spec) -> None:
+    def __init__(self, config: BitsConfig, spec: Spec) -> None:
         super().__init__(config, spec)
         self._kept: tuple[tuple[str, int], LogZ] | None = None
 
@@ -92,6 +93,11 @@ class EnergyModel(Model):
                 for rows, draws in zip(x.split(AT_A_TIME), parts(len(x), seed, start, self.device))
             ]
             return torch.cat([x[:0], *found])
+
+    @property
+    def sees(self) -> str | None:
+        """Bits, by the rule of the config."""
+        return {"drawn": DRAWN, "threshold": CUT}[self.config.bits]
 
     def checked(self, x: Tensor) -> Tensor:
         """Data `[N, ...]` on the model's device. Raises UserError for pixels outside [−1, 1], whose bits nothing is."""

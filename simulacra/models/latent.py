@@ -10,6 +10,7 @@ from simulacra import randomness
 from simulacra.config import Config
 from simulacra.data.spec import Spec
 from simulacra.models.base import Model, decoding, in_batches
+from simulacra.models.bits import DRAWN
 from simulacra.models.coders import Likelihood
 
 
@@ -21,6 +22,11 @@ class Latent(Model, ABC):
     def __init__(self, config: Config, spec: Spec, likelihood: Likelihood) -> None:
         super().__init__(config, spec)
         self.likelihood = likelihood
+
+    @property
+    def sees(self) -> str | None:
+        """Bits, where the likelihood is of bits."""
+        return DRAWN if self.likelihood.bits else None
 
     @abstractmethod
     def output(self, z: Tensor) -> Tensor:

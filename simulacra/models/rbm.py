@@ -87,6 +87,11 @@ class RBM(EnergyModel):
         self.base.copy_(self.visible_bias)
         self.sigma.copy_(self.config.sigma * deviation.clamp(min=SMALLEST * deviation.max().item()))
 
+    @property
+    def sees(self) -> str | None:
+        """Bits, but for Gaussian units."""
+        return super().sees if self.config.visible == "bernoulli" else None
+
     # The objective
 
     def cost(self, batch: Rows, at: At, k: int = 1, persistent: bool = False, decay: float = 0.0) -> Terms:
