@@ -369,6 +369,21 @@ def test_a_posterior_that_does_not_see_x_is_told_of():
     assert "collapsed" in score.notes[0]
 
 
+@pytest.mark.parametrize("idle", [0, 1])
+def test_a_layer_that_does_not_see_x_is_told_of(idle):
+    """Codes of the upper layer follow the means below; where its encoder sees nothing they do not vary."""
+    torch.manual_seed(0)
+    model = HVAE(HVAEConfig(latents=(4, 3), width=8), GREY)
+    with torch.no_grad():
+        [m for m in model.encoders[1].modules() if isinstance(m, torch.nn.Linear)][-1].weight.mul_(10.0 * (1 - idle))
+    score = units(model, 2 * torch.rand(100, 1, 8, 8) - 1)
+    lower, upper = score.facts["active_in_layers"]
+    assert score.value == lower + upper
+    assert lower > 0
+    assert (upper == 0) == bool(idle)
+    assert [note.split(" tells")[0] for note in score.notes] == ["no latent of layer 2"] * idle
+
+
 def test_posterior_s_moments_are_those_of_its_factor():
     q = FullPosterior(torch.tensor([[1.0, -1.0]]), torch.tensor([[[0.5, 0.0], [0.8, 0.3]]])).repeated(40_000)
     z = q.at(torch.randn(40_000, 2))

@@ -24,8 +24,8 @@ class ActiveUnits(ModelMeasure):
     Salakhutdinov 2016, §5.3), of test rows, means by the model's `encode`.
 
     A latent whose posterior is the prior for every x has A_j = 0. `latents` is how many there are, `variance` the sum
-    of their A_j. Of codes that are no posterior means in units of a standard normal prior, such as an autoencoder's,
-    the threshold means nothing.
+    of their A_j, and `active_in_layers` the count in each layer of those of *hvae*. Of codes that are no posterior
+    means in units of a standard normal prior, such as an autoencoder's, the threshold means nothing.
     """
 
     name, better, capability = "active_units", {"active_units": "neither"}, Encodes
@@ -46,10 +46,16 @@ class ActiveUnits(ModelMeasure):
         variances = codes.flatten(1).var(0)
         active = int((variances > self.config.threshold).sum())
         facts = {"latents": len(variances), "variance": variances.sum().item(), "rows": {"real": len(codes)}}
-        return {"active_units": Score(value=float(active), facts=facts, notes=() if active else (COLLAPSED,))}
+        notes = () if active else (f"no latent tells {COLLAPSED}",)
+        if len(sizes := getattr(model, "latent_layers", ())) > 1:
+            each = [int((part > self.config.threshold).sum()) for part in variances.split(list(sizes))]
+            facts["active_in_layers"] = each
+            idle = [str(number) for number, units in enumerate(each, 1) if not units]
+            notes = notes or tuple(f"no latent of layer {number} tells {COLLAPSED}" for number in idle)
+        return {"active_units": Score(value=float(active), facts=facts, notes=notes)}
 
 
 COLLAPSED = (
-    "no latent tells test rows apart: the posterior has collapsed onto the prior; try a weaker decoder, or, with vae, "
-    "--free-bits or --beta below 1"
+    "test rows apart: the posterior has collapsed onto the prior; try a weaker decoder, or, with vae and hvae, "
+    "--warm-up 0.25 or --free-bits"
 )

@@ -55,7 +55,7 @@ class HVAE(Variational[Posterior]):
         self.encoders = nn.ModuleList(perceptron(a, (2 * b,), width, depth) for a, b in zip(below, sizes))
         self.priors = nn.ModuleList(perceptron((b,), (2 * a,), width, depth) for a, b in zip(sizes, sizes[1:]))
         self.decoder = perceptron((sizes[0],), spec.shape, width, depth)
-        self.latents = sum(sizes)
+        self.latents, self.latent_layers = sum(sizes), sizes
 
     def output(self, z: Tensor) -> Tensor:
         """What the decoder says of the h_1 that codes `[N, ΣJ_l]` make."""
