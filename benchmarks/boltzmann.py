@@ -26,7 +26,19 @@ import numpy as np
 import torch
 
 import simulacra
-from benchmarks.tables import ROOT, Row, Table, arguments, chosen, draw_strips, markdown, pictured, plan, write
+from benchmarks.tables import (
+    ROOT,
+    Row,
+    Table,
+    arguments,
+    chosen,
+    circumstances,
+    draw_strips,
+    markdown,
+    pictured,
+    plan,
+    write,
+)
 from simulacra.data import open_data
 from simulacra.data.batch import to_unit
 from simulacra.metrics.likelihood import weighted_bound
@@ -113,7 +125,7 @@ def text(done: dict[str, dict[str, Any]], listed: list[Row]) -> str:
     """A line per finished row, and the figures."""
     table = markdown(HEAD, [_line(row, done[row.key]) for row in listed if row.key in done])
     shown = pictured("boltzmann", (row.key for row in listed), "filters, Gibbs chains and samples")
-    return "\n\n".join([table, *shown])
+    return "\n\n".join([table, *shown, *circumstances(done)])
 
 
 def _line(row: Row, found: dict[str, Any]) -> list[object]:

@@ -158,6 +158,23 @@ def machine_of(run: Path) -> dict[str, Any]:
     return {name: known[name] for name in ("processor", "device", "threads", "precision") if name in known}
 
 
+def circumstances(done: dict[str, dict[str, Any]]) -> list[str]:
+    """A sentence on machine, precision and versions that rows were trained with, those of the rarer kinds being named.
+    One string, or none where no row says."""
+    kinds: dict[str, list[str]] = {}
+    for key, row in done.items():
+        if "processor" in row:
+            machine = row["processor"] if row["device"] == "cpu" else row["device"]
+            threads = f"{row['threads']} thread" + "s" * (row["threads"] != 1)
+            versions = f"torch {row['torch'].split('+')[0]}, simulacra {row['version']}"
+            words = machine, threads, *([row["precision"]] if "precision" in row else []), versions
+            kinds.setdefault(", ".join(words), []).append(key)
+    if not kinds:
+        return []
+    usual, *others = sorted(kinds, key=lambda kind: -len(kinds[kind]))
+    return ["; ".join([f"Trained on {usual}", *(f"{', '.join(kinds[kind])} on {kind}" for kind in others)]) + "."]
+
+
 def write(name: str, text: str) -> None:
     """Put `text` between the marks of `name` in docs/results.md, and print it."""
     page, (start, end) = RESULTS.read_text(), (f"<!-- {name} -->", f"<!-- /{name} -->")
@@ -339,4 +356,5 @@ def conduct(
         prepare(folder)
         table.run(folder, given.jobs, todo)
         finish(folder)
-    write(table.name, text(done) if (done := table.done()) else "Not run yet.")
+    done = table.done()
+    write(table.name, "\n\n".join([text(done), *circumstances(done)]) if done else "Not run yet.")

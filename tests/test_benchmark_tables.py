@@ -408,6 +408,17 @@ def test_the_guess_is_of_the_length_whose_guess_is_best():
     assert line[2:6] == ["40", "100.0 ± 0.1", 100.4, "70.0 ± 0.1"]
 
 
+def test_where_rows_were_trained_is_said_once_for_those_alike():
+    usual = {"processor": "P", "device": "cpu", "threads": 1, "precision": "bfloat16", "torch": "2.14.1+cu130"}
+    usual |= {"version": "0.1.0"}
+    said = "P, 1 thread, bfloat16, torch 2.14.1, simulacra 0.1.0"
+    assert tables.circumstances({"a": {}, "b": {"command": "x"}}) == []
+    assert tables.circumstances({"a": usual, "b": usual}) == [f"Trained on {said}."]
+    other = usual | {"device": "NVIDIA H200", "threads": 16, "precision": "float32"}
+    (line,) = tables.circumstances({"c": other, "a": usual, "b": usual})
+    assert line == f"Trained on {said}; c on NVIDIA H200, 16 threads, float32, torch 2.14.1, simulacra 0.1.0."
+
+
 def test_images_that_lengths_are_chosen_by_are_those_that_a_run_does_not_see(monkeypatch):
     digits = open_data("digits")
     monkeypatch.setattr(quadrants, "ALL", len(digits))
