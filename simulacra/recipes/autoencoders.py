@@ -67,7 +67,8 @@ def ae(spec: Spec, size: int, options: AEOptions) -> Plan:
 
     command   simulacra train ae --data mnist
     budget    100 passes over small sets, at most 40 000 steps
-    score     none measured yet
+    score     MNIST, 20 latents, 20 000 steps: squared error of a test image 4.6 after 4 minutes on one CPU core
+              (docs/results.md)
     """
     options = settle(spec, options)
     model = AE(options.part(AEConfig), spec)
