@@ -15,7 +15,8 @@ BEST_LOG_VARIANCE = -PRECISION.diagonal().log()  # the diagonal Gaussian nearest
 
 
 def own(steps: int = 400) -> SVI:
-    model = SVI(SVIConfig(likelihood="gaussian", sigma=SIGMA, latent=2, inference_steps=steps), PLANE)
+    config = SVIConfig(likelihood="gaussian", sigma=SIGMA, latent=2, inference_steps=steps, inference_rate=0.2)
+    model = SVI(config, PLANE)
     model.decoder = nn.Linear(2, 2)
     with torch.no_grad():
         model.decoder.weight.copy_(W)
