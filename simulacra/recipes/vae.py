@@ -94,7 +94,8 @@ def iwae(spec: Spec, size: int, options: IWAEOptions) -> Plan:
 
     command   simulacra train iwae --data mnist
     budget    100 passes over small sets, at most 40 000 steps
-    score     none measured yet
+    score     MNIST, 120 000 steps in batches of 100: IWAE-5000 −85.3 nats on 1 000 test images after 2.6 hours on one
+              CPU core, *vae* of the same networks −87.8 (docs/results.md)
     """
     options = resolve(spec, options)
     model = VAE(options.part(VAEConfig), spec)
