@@ -14,7 +14,7 @@ vae" is of the former, image by image. A step with 50 samples decodes 50 times a
 
 Counted on one thread, GFLOP a step, and hours on an Intel Xeon: vae 0.2 and 0.2, iwae with 50 samples 6.3 and 1.8, full
 covariance 0.4 and 0.3, free bits 0.2 and 0.2, hvae 0.3 and 0.3, vae as it comes 0.1; judging a row takes 4 minutes. A
-step of iwae takes 0.06 s on one core of an AMD EPYC.
+step of iwae takes 0.06 to 0.08 s on one core of an AMD EPYC.
 
 Three settings were changed after looking at results: the first weights (before, one layer of 50 latents came to −89.4
 by the third column, 12 latents in use; Glorot's were chosen among four starts by 500 training images held out); where
