@@ -31,7 +31,8 @@ from simulacra.session import Session, has_convolutions, settle
 from simulacra.settings import RunOptions
 from simulacra.warmstart import warm_start
 
-PREPARED, PREPARED_NUMBERS = 10_000, 2**25  # rows at most for `Plan.prepare`, and numbers in them
+PREPARED, PREPARED_NUMBERS = 10_000, 2**25  # rows at most for `Plan.prepare`, a fair choice, and numbers in them
+LOOKED_AT = 64  # rows, by which data are called grey
 
 
 class Run(NamedTuple):
@@ -142,7 +143,7 @@ class Trainer:
         found = checkpoint.newest(self.folder.checkpoints, lines.append)
         self.attempt = max((line.get("attempt", 0) for line in self.log.lines()), default=0)
         if self.plan.prepare and not found:
-            self.plan.prepare(self._first_rows())
+            self.plan.prepare(self._first_rows(PREPARED))
         if self.table.size > 1:
             broadcast([player.module for player in self.plan.players.values()])
         for each in self.plan.stages:
@@ -167,10 +168,10 @@ class Trainer:
         if not found:
             self._save()
 
-    def _first_rows(self) -> Tensor:
-        """Rows for `Plan.prepare`: as many as are a fair choice and little memory."""
+    def _first_rows(self, most: int) -> Tensor:
+        """Rows of the training data, as a batch has them: at most so many, and no more than are little memory."""
         source = self.session.source
-        count = min(len(source), PREPARED, max(PREPARED_NUMBERS // source.spec.numel, 2))
+        count = min(len(source), most, max(PREPARED_NUMBERS // source.spec.numel, 2))
         return Feed(source, seed=self.options.seed, batch=count, device=self.session.device).at(0).x
 
     def _facts(self) -> Iterator[str]:
@@ -180,7 +181,7 @@ class Trainer:
         if self.session.goal > self.session.horizon and not self.session.horizon_minutes:
             yield f"schedules ended at step {self.session.horizon}; --horizon {self.session.goal} would stretch them"
         yield f"parameters: {sizes}; batch {plan.batch}; {self.session.precision} on {self.session.device}"
-        if (made := plan.model.sees) and (self._first_rows().abs() < 1.0).any():
+        if (made := plan.model.sees) and (self._first_rows(LOOKED_AT).abs() < 1.0).any():
             yield made
 
     def _show_progress(self) -> None:

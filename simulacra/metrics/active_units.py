@@ -50,7 +50,7 @@ class ActiveUnits(ModelMeasure):
         if len(sizes := getattr(model, "latent_layers", ())) > 1:
             each = [int((part > self.config.threshold).sum()) for part in variances.split(list(sizes))]
             facts["active_in_layers"] = each
-            idle = [str(number) for number, units in enumerate(each, 1) if not units]
+            idle = (number for number, units in enumerate(each, 1) if not units)
             notes = notes or tuple(f"no latent of layer {number} tells {COLLAPSED}" for number in idle)
         return {"active_units": Score(value=float(active), facts=facts, notes=notes)}
 

@@ -132,6 +132,12 @@ class DBM(EnergyModel):
             v = bits((2.0 * v @ layer.weight + layer.bias).sigmoid(), noise)
         return v
 
+    @property
+    def _upwards(self) -> list[tuple[Coupled, float]]:
+        """The layers, and what each multiplies its drive from below by in a first pass up: two while a layer that hears
+        from both sides hears from one; the last one has but one."""
+        return [(layer, 1.0 if layer is self.coupled[-1] else 2.0) for layer in self.coupled]
+
     # All together (§3)
 
     def cost(self, batch: Rows, at: At, k: int, decay: float) -> Terms:
@@ -149,8 +155,7 @@ class DBM(EnergyModel):
         weights that are doubled but for the last, as each layer hears only from below."""
         machine, data = self.machine, v.shape[1]
         means = [v]
-        for number, layer in enumerate(self.coupled, start=1):
-            share = 1.0 if number == len(self.coupled) else 2.0
+        for layer, share in self._upwards:
             means.append((share * means[-1] @ layer.weight + layer.bias).sigmoid())
         even = torch.cat(means[::2], dim=1)
         for _ in range(self.config.mean_field):
@@ -176,8 +181,7 @@ class DBM(EnergyModel):
     def gibbs_of(self, x: Tensor, steps: int, draws: Draws) -> Tensor:
         """All layers' bits are drawn upwards from the data first, as the mean field starts (`posterior`)."""
         machine, drawn = in_float64(self.machine), [observed(x, self.config.bits, draws).double()]
-        for number, layer in enumerate(self.coupled, start=1):
-            share = 1.0 if number == len(self.coupled) else 2.0
+        for layer, share in self._upwards:
             drive = torch.addmm(layer.bias.double(), drawn[-1], layer.weight.double(), alpha=share)
             drawn.append(bits(drive.sigmoid(), draws))
         odd = sweep(machine, torch.cat(drawn[1::2], 1), draws, steps - 1)
