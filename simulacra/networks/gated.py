@@ -60,7 +60,7 @@ class GatedPixels(nn.Module):
 
     def forward(self, x: Tensor) -> Tensor:
         """All outputs at once."""
-        seen = torch.cat([x, torch.ones_like(x)], 1)
+        seen = torch.cat([x, torch.ones_like(x)], 1).to(memory_format=torch.channels_last)  # as the weights
         v, h = pad(seen, (0, 0, 1, -1)), pad(seen, (1, -1))
         for layer in self._layers():
             v, told, _ = layer.vertical(v, _nothing(v, rows=layer.reach))
@@ -111,4 +111,4 @@ class GatedPixels(nn.Module):
 def _nothing(x: Tensor, rows: int | None = None, columns: int | None = None) -> Tensor:
     """Zeros like `x` but for their number of rows or columns: what is before the first."""
     height, width = x.shape[2] if rows is None else rows, x.shape[3] if columns is None else columns
-    return x.new_zeros(len(x), x.shape[1], height, width)
+    return x.new_zeros(len(x), x.shape[1], height, width).to(memory_format=torch.channels_last)
