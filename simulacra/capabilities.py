@@ -37,6 +37,17 @@ class Encodes(Protocol):
 
 
 @runtime_checkable
+class EncodesInLayers(Encodes, Protocol):
+    """Finds a code that joins those of several layers.
+
+    Attributes:
+        latent_layers: the number of latents of each, which add up to J.
+    """
+
+    latent_layers: tuple[int, ...]
+
+
+@runtime_checkable
 class Decodes(Protocol):
     """Makes data of codes."""
 

@@ -6,7 +6,7 @@ import torch
 from pydantic import Field
 
 from simulacra import config as settings
-from simulacra.capabilities import Encodes
+from simulacra.capabilities import Encodes, EncodesInLayers
 from simulacra.errors import UserError
 from simulacra.metrics.measure import Kept, Score
 from simulacra.metrics.of_model import ModelMeasure, Setting
@@ -47,8 +47,9 @@ class ActiveUnits(ModelMeasure):
         active = int((variances > self.config.threshold).sum())
         facts = {"latents": len(variances), "variance": variances.sum().item(), "rows": {"real": len(codes)}}
         notes = () if active else (f"no latent tells {COLLAPSED}",)
-        if len(sizes := getattr(model, "latent_layers", ())) > 1:
-            each = [int((part > self.config.threshold).sum()) for part in variances.split(list(sizes))]
+        if isinstance(model, EncodesInLayers):
+            parts = variances.split(list(model.latent_layers))
+            each = [int((part > self.config.threshold).sum()) for part in parts]
             facts["active_in_layers"] = each
             idle = (number for number, units in enumerate(each, 1) if not units)
             notes = notes or tuple(f"no latent of layer {number} tells {COLLAPSED}" for number in idle)
