@@ -127,7 +127,7 @@ def _rows(split: str) -> torch.Tensor:
 def text(done: dict[str, dict[str, Any]], listed: list[Row]) -> str:
     """A line per finished row, and the figures."""
     table = markdown(HEAD, [_line(row, done[row.key]) for row in listed if row.key in done])
-    shown = pictured("boltzmann", (row.key for row in listed), "filters, Gibbs chains and samples")
+    shown = pictured("boltzmann", (row.key for row in listed if row.key in done), "filters, Gibbs chains and samples")
     return "\n\n".join([table, *shown, *circumstances(done)])
 
 
