@@ -89,7 +89,7 @@ def judge(run: Path) -> dict[str, Any]:
 def _of_net(net: DBN, facts: Mapping[str, Any]) -> dict[str, Any]:
     """What its first layer is worth, and what better estimates add to its bound: [nats, standard error] each."""
     test, alone = _rows("test"), first_layer(net)
-    log_z, of_first = net.partition_once(0).value, alone.partition()
+    log_z, of_first = net.partition().value, alone.partition()
     bound = net.unnormalised(test)
     over = bound - facts["log_z"] - (alone.unnormalised(test) - of_first.value)
     of_both = hypot(facts["log_z_standard_error"], of_first.standard_error)

@@ -251,7 +251,7 @@ def cost(row: Row) -> Cost:
     images, found = source.spec.kind == "image", []
     table = Place(precision=autocast(choose_precision("auto", CPU, vectors=not images), CPU))
     for number, stage in enumerate(plan.stages):
-        shape = {"channels_last": images, "beside": beside, "full_passes": stage.full_passes}
+        shape = {"channels_last": images, "beside": beside, "full_passes": stage.full_passes > 0}
         feed = Feed(source, seed=0, stage=number, batch=plan.batch, **shape)
         stage.game.reset(Place())
         with _Flops() as counted, _Calls() as calls:

@@ -155,7 +155,13 @@ class Fills(Protocol):
 
 @runtime_checkable
 class HasFillBound(Protocol):
-    """Knows how likely what is missing from a picture is, given the rest; grey, or as `bits` drawn once per row."""
+    """Knows how likely what is missing from a picture is, given the rest; grey, or as `bits` drawn once per row, where
+    its likelihood is `of_bits`."""
+
+    @property
+    def of_bits(self) -> bool:
+        """Whether its likelihood is of bits; if not, values are taken as they are."""
+        ...
 
     def guess_log_prob(self, x: Tensor, *, bits: bool, seed: int = 0, start: int = 0) -> Tensor:
         """Of data rows start … start+N−1, by a deterministic guess, in nats `[N]`."""

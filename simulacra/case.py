@@ -11,7 +11,7 @@ import torch
 from torch import Tensor
 
 from simulacra import __version__
-from simulacra.capabilities import HasClasses, HasFillBound, HasLogProb, Samples, verbs
+from simulacra.capabilities import HasClasses, HasFillBound, HasLogProb, HasPartition, Samples, verbs
 from simulacra.data import Source
 from simulacra.errors import UserError
 from simulacra.features import cache as feature_cache
@@ -108,7 +108,7 @@ class Case:
         if model is None or isinstance(model, Samples):
             names += self._default_comparisons() if spec.kind == "image" else self._default_of_points()
         if isinstance(model, HasLogProb) and self.sides.view:
-            names.append("log_prob")
+            names.append("ais" if isinstance(model, HasPartition) else "log_prob")
         if isinstance(model, HasFillBound) and self.sides.view:
             names.append("filling")
         if not names:

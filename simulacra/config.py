@@ -4,7 +4,7 @@ import json
 from collections.abc import Iterator, Mapping
 from typing import Annotated, Any, Self, TypeVar, get_args, get_origin
 
-from pydantic import BaseModel, BeforeValidator, ConfigDict, Field, ValidationError
+from pydantic import BaseModel, BeforeValidator, ConfigDict, Field, ValidationError, model_validator
 
 from simulacra.errors import UserError, unknown
 
@@ -31,10 +31,21 @@ Sizes = Annotated[tuple[Annotated[int, Field(ge=1)], ...], BeforeValidator(_alon
 """How many units there are, layer by layer; also one layer's by itself."""
 
 
+LARGEST = 2**63 - 1
+
+
 class Config(BaseModel):
     """A frozen record of named settings; unknown names and wrong types are refused."""
 
     model_config = ConfigDict(extra="forbid", frozen=True, validate_default=True, allow_inf_nan=False)
+
+    @model_validator(mode="after")
+    def _require_machine_numbers(self) -> Self:
+        for name, value in self:
+            numbers = value if isinstance(value, tuple) else (value,)
+            if any(isinstance(number, int) and not -LARGEST <= number <= LARGEST for number in numbers):
+                raise ValueError(f"'{name}' is larger than any machine's integers, {LARGEST:.1e}")
+        return self
 
     @classmethod
     def read(cls, values: Mapping[str, Any], what: str) -> Self:

@@ -363,14 +363,16 @@ class Game:
 class Stage:
     """A stretch of training: its own game, `steps` (its share of the run's), and optionally its own view of a batch.
 
-    `full_passes`: data in fixed order, every pass whole, as closed-form moves want it.
+    `full_passes`, above 0: data in fixed order, every pass whole, as closed-form moves want it, and at least so many.
+    `begins`: the players are put at a start, which a warm start puts them at instead.
     """
 
     name: str
     game: Game
     steps: int
     view: Callable[[Any], Any] = lambda batch: batch
-    full_passes: bool = False
+    full_passes: int = 0
+    begins: bool = False
 
     def __post_init__(self) -> None:
         if not self.full_passes and any(round_.needs_pass for round_ in self.game.rounds):

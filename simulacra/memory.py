@@ -5,7 +5,9 @@ from collections.abc import Callable, Iterable, Iterator, Sequence
 
 import torch
 
-PHRASES = ("out of memory", "can't allocate memory", "cannot allocate memory")
+PHRASES = (
+    "out of memory", "can't allocate memory", "cannot allocate memory", "storage size calculation overflowed",
+)  # fmt: skip
 
 
 def is_out_of_memory(error: BaseException) -> bool:

@@ -79,13 +79,17 @@ def settle(
     device = choose_device(options.device)
     precision = choose_precision(options.precision, device, vectors=source.spec.kind == "vector")
     options = options.model_copy(update={"precision": precision})
-    plan = build(kind, source, given, options.seed, device)
-    steps, minutes = _budget(options, run, recorded, plan)
-    horizon = run.get("horizon") or (recorded["horizon"] if recorded else steps or plan.steps)
-    in_time = None if run.get("horizon") else recorded["horizon_minutes"] if recorded else minutes
     if origin and recorded:
         _same("from", str(origin), recorded["origin"], folder)
     origin = recorded["origin"] if recorded else origin and str(origin)
+    plan = build(kind, source, given, options.seed, device)
+    plan = plan.begun() if origin else plan
+    steps, minutes = _budget(options, run, recorded, plan)
+    horizon = run.get("horizon") or (recorded["horizon"] if recorded else steps or plan.steps)
+    in_time = None if run.get("horizon") else recorded["horizon_minutes"] if recorded else minutes
+    timeline = Timeline([stage.steps for stage in plan.stages], horizon)
+    if steps:
+        _require_whole_passes(plan, timeline, steps, len(source))
     record = _record(kind, source, options, plan, {"steps": steps, "minutes": minutes})
     record["beside"] = beside and _data_record(beside)
     record |= {"horizon": horizon, "horizon_minutes": in_time, "from": origin, "device": str(device)}
@@ -99,11 +103,24 @@ def settle(
         device=device,
         precision=precision,
         record=record,
-        timeline=Timeline([stage.steps for stage in plan.stages], horizon),
+        timeline=timeline,
         steps=steps,
         minutes=minutes,
         horizon_minutes=in_time,
     )
+
+
+def _require_whole_passes(plan: Plan, timeline: Timeline, steps: int, rows: int) -> None:
+    """What is set in closed form waits for the end of a pass. Raises UserError where the budget does not get there."""
+    ends = [*timeline.starts[1:], max(steps, timeline.starts[-1])]
+    for stage, start, end in zip(plan.stages, timeline.starts, ends):
+        least = stage.full_passes * ceil(rows / plan.batch)
+        if start < steps and min(end, steps) - start < least:
+            passes = f"{stage.full_passes} whole pass{'es' if stage.full_passes > 1 else ''}"
+            raise UserError(
+                f"{steps} steps are too few: '{stage.name}' wants {passes} over {rows:,} rows, {plan.batch} at a time: "
+                f"give --steps {start + least} or more"
+            )
 
 
 def build(kind: Recipe, source: Source, options: Config, seed: int, device: torch.device) -> Plan:

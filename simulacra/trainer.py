@@ -5,6 +5,7 @@ import os
 import time
 from collections.abc import Iterator, Mapping
 from contextlib import contextmanager, nullcontext, suppress
+from math import ceil
 from pathlib import Path
 from typing import Any, NamedTuple
 
@@ -149,7 +150,7 @@ class Trainer:
         for each in self.plan.stages:
             each.game.reset(self.table)
         if (origin := self.session.record["from"]) and not found:
-            lines += warm_start(self.plan.players, origin)
+            lines += warm_start(self.plan.players, origin, self.plan.model)
         if found:
             self._take_over(found)
         if self._evaluates and self.leads:
@@ -287,7 +288,7 @@ class Trainer:
             device=self.session.device,
             workers=self.options.workers,
             mirror=self.options.mirror,
-            full_passes=stage.full_passes,
+            full_passes=stage.full_passes > 0,
             channels_last=any(has_convolutions(player.module) for player in stage.game.players.values()),
             beside=self.session.beside,
         )
@@ -415,9 +416,17 @@ class Trainer:
             ended = {"step": self.step, "seconds": round(self.elapsed, 1), "signal": self.interruption.number}
             self.folder.write("recipe.json", self.session.record | {"ended": ended})
             self._say(f"at step {self.step} after {clock_face(self.elapsed)}; model in {self.folder.model}")
+            self._say_what_waits()
         barrier(self.table)  # the others wait for the leader's artifact
         model = artifact.load(self.folder.model) if self.step else self.plan.model
         return Run(self.folder.path, self.step, self.elapsed, self.terms, model, self.interruption.number)
+
+    def _say_what_waits(self) -> None:
+        """Sums of an unfinished pass have not been applied."""
+        number, local, _ = self.session.timeline.at(self.step)
+        if self.plan.stages[number].game.statistics:
+            waiting = local % ceil(len(self.session.source) / self.plan.batch)
+            self._say(f"batches that wait for the end of their pass, and are not in the model yet: {waiting}")
 
     # When things go wrong
 

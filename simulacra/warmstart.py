@@ -3,7 +3,7 @@
 from collections.abc import Iterator, Mapping
 from pathlib import Path
 
-from torch import Tensor
+from torch import Tensor, nn
 
 from simulacra import artifact, checkpoint
 from simulacra.errors import UserError
@@ -12,16 +12,18 @@ from simulacra.game import Player
 Tensors = dict[str, Tensor]
 
 
-def warm_start(players: Mapping[str, Player], where: str | Path) -> list[str]:
+def warm_start(players: Mapping[str, Player], where: str | Path, model: nn.Module | None = None) -> list[str]:
     """Load into each player the tensors that `where` has for it: same player, same key, same shape.
 
     A run folder gives the weights of its newest checkpoint as they were trained; an artifact those it stores, which are
-    the averages where there were any. An artifact's model belongs to the player whose module has its keys, or, part by
-    part, to players named like parts of the model; `training.safetensors` has the others by name.
+    the averages where there were any. Of an artifact's model each player gets what it has of the `model` here; where
+    that is nothing, all belongs to the player whose module has its keys, or, part by part, to players named like parts
+    of the model. `training.safetensors` has the others by name.
 
     Args:
         players: the players to start, by name.
         where: a run folder, an artifact's folder, or a hub id.
+        model: what is to remain of the players.
 
     Returns:
         What matched and what did not, in lines to print.
@@ -31,7 +33,7 @@ def warm_start(players: Mapping[str, Player], where: str | Path) -> list[str]:
         MachineError: there are checkpoints, but none is whole.
     """
     lines: list[str] = []
-    sources = _from_run(Path(where).expanduser(), lines) or _from_artifact(where, players)
+    sources = _from_run(Path(where).expanduser(), lines) or _from_artifact(where, players, model)
     taken = 0
     for name, player in players.items():
         taken += _take(name, player, sources.get(name, {}), lines)
@@ -47,11 +49,25 @@ def _from_run(folder: Path, lines: list[str]) -> dict[str, Tensors]:
     return _by_player(found.tensors, "player/") if found else {}
 
 
-def _from_artifact(where: str | Path, players: Mapping[str, Player]) -> dict[str, Tensors]:
+def _from_artifact(where: str | Path, players: Mapping[str, Player], own: nn.Module | None) -> dict[str, Tensors]:
     model, others = artifact.stored(where)
     sources = _by_player(others)
     rest = {name: player for name, player in players.items() if name not in sources}
-    return sources | _owners(model, rest)
+    return sources | ((own and _shared(model, rest, own)) or _owners(model, rest))
+
+
+def _shared(model: Tensors, players: Mapping[str, Player], own: nn.Module) -> dict[str, Tensors]:
+    """A stored model's tensors by player, whose module shares tensors with the model that is here."""
+    keys = {id(tensor): key for key, tensor in own.state_dict(keep_vars=True).items()}
+    parts = {
+        name: {
+            key: model[keys[id(tensor)]]
+            for key, tensor in player.module.state_dict(keep_vars=True).items()
+            if keys.get(id(tensor)) in model
+        }
+        for name, player in players.items()
+    }
+    return {name: part for name, part in parts.items() if part}
 
 
 def _owners(model: Tensors, players: Mapping[str, Player]) -> dict[str, Tensors]:

@@ -349,7 +349,7 @@ def test_what_better_estimates_add_to_a_nets_bound_is_found_row_by_row(monkeypat
     monkeypatch.setattr(boltzmann, "_rows", lambda split: images)
     net.prepare(images)
     exact = exact_log_z(net.top.weight, net.top.visible_bias, net.top.hidden_bias)
-    found = boltzmann._of_net(net, {"log_z": net.partition_once(0).value, "log_z_standard_error": 0.5})
+    found = boltzmann._of_net(net, {"log_z": net.partition().value, "log_z_standard_error": 0.5})
     assert found["over"][1] > 0.5  # log Z's error is part of it
     for better in ("weighted", "chib"):  # weights begin near 0: the posterior is the recognition's
         assert found[better][0] == pytest.approx(0.0, abs=4 * found[better][1] + 1e-3)
@@ -373,7 +373,7 @@ def test_a_net_that_is_its_first_layer_twice_over_is_worth_no_more_than_it(monke
         for bias in (layer.visible_bias, layer.hidden_bias):
             bias.normal_()
     net.unroll(1)
-    facts = lambda: {"log_z": net.partition_once(0).value, "log_z_standard_error": 0.0}  # noqa: E731
+    facts = lambda: {"log_z": net.partition().value, "log_z_standard_error": 0.0}  # noqa: E731
     assert boltzmann._of_net(net, facts())["over"][0] == pytest.approx(0.0, abs=1e-4)
     with torch.no_grad():
         net.top.visible_bias.add_(torch.tensor([1.0, -1.0, 0.5, 0.0]))

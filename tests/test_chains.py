@@ -198,9 +198,9 @@ def test_the_cost_is_the_mean_over_the_steps_of_one_walk():
 CHAINS = pytest.mark.parametrize(
     "model",
     [
-        DAE(DAEConfig(width=8, latent=4, steps=6), GREY),
-        DAE(DAEConfig(width=8, latent=4, steps=6, likelihood="gaussian", corruption="gaussian"), PLANE),
-        GSN(GSNConfig(hidden=(9, 8, 7), steps=6), GREY),
+        DAE(DAEConfig(width=8, latent=4, chain=6), GREY),
+        DAE(DAEConfig(width=8, latent=4, chain=6, likelihood="gaussian", corruption="gaussian"), PLANE),
+        GSN(GSNConfig(hidden=(9, 8, 7), chain=6), GREY),
     ],
     ids=["dae", "dae of points", "gsn"],
 )
@@ -229,6 +229,18 @@ def test_chains_start_from_black_or_noise_which_know_no_data(model):
     else:
         assert abs(x.mean()) < 4 / x.numel() ** 0.5
         assert x.var().item() == pytest.approx(1.0, rel=0.08)
+
+
+def test_brightness_that_is_none_is_refused_where_it_is_not_undone():
+    bright, dae = torch.full((1, *GREY.shape), 3.0), DAE(DAEConfig(width=8, latent=4), GREY)
+    for verb in (
+        AE(AEConfig(width=8, latent=4), GREY).encode,
+        AE(AEConfig(width=8, latent=4), GREY).reconstruct,
+        dae.corrupt,
+    ):
+        with pytest.raises(UserError, match=r"outside \[-1, 1\]"):
+            verb(bright)
+    assert dae.reconstruct(bright).shape == bright.shape  # as Gaussian noise may leave it
 
 
 @CHAINS

@@ -118,6 +118,7 @@ def test_settings_survive_json():
         ({"width": "2.5"}, "'width' should be a valid integer, got a number with a fractional part, not 2.5"),
         ({"kind": "odd"}, "recipe toy: 'kind' should be 'plain' or 'fancy', not \"odd\""),
         ({"optimizer__lr": "-1"}, "recipe toy: 'optimizer.lr' should be greater than 0, not -1"),
+        ({"width": "9223372036854775808"}, "recipe toy: 'width' is larger than any machine's integers, 9.2e+18"),
     ],
 )
 def test_mistakes_are_named_with_the_way_out(words, message):

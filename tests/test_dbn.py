@@ -8,6 +8,7 @@ from safetensors.torch import load_file
 from torch import Tensor
 
 import simulacra
+from simulacra import artifact
 from simulacra.data import Batch, Spec
 from simulacra.errors import UserError
 from simulacra.metrics.ais import exact_log_z
@@ -404,6 +405,16 @@ def test_a_run_goes_on_bit_for_bit_in_every_stage(tmp_path: Path) -> None:
         assert torch.equal(a, b)
 
 
+def test_a_warm_start_is_not_unrolled_over(tmp_path: Path) -> None:
+    given = {"hidden": "12,64", "quiet": True, "data": "digits", "lr": 1e-12}
+    first = simulacra.train("dbn", out=tmp_path / "a", steps=3, **given)
+    with torch.no_grad():
+        first.model.top.weight.add_(1.0)
+    artifact.save(first.model, tmp_path / "moved", facts={})
+    second = simulacra.train("dbn", out=tmp_path / "b", steps=2, origin=tmp_path / "moved", **given)
+    assert torch.allclose(second.model.top.weight, first.model.top.weight, atol=1e-6)
+
+
 def _tensors(run: Path, step: int) -> dict[str, Tensor]:
     (place,) = (
         (run / "checkpoints").glob(f"step-*{step}") if step > 9 else (run / "checkpoints").glob(f"step-*00{step}")
@@ -415,6 +426,8 @@ def test_mistakes_are_named() -> None:
     kind = find("dbn")
     with pytest.raises(UserError, match="use rbm"):
         kind.build(Spec(kind="vector", shape=(2,), classes=None), 100, kind.options())
+    with pytest.raises(UserError, match="--fine-tuning 1"):
+        kind.build(SPEC, 100, kind.options(fine_rate=0.2))
     with pytest.raises(UserError, match="hidden"):
         kind.options().with_overrides({"hidden": "5"}, "dbn")
     with pytest.raises(UserError, match=r"outside \[-1, 1\]"):

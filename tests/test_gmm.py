@@ -377,11 +377,37 @@ def test_a_run_on_images_streams_and_goes_on_bit_for_bit(tmp_path: Path) -> None
     assert runs[0].sample(2).shape == (2, 3, 5, 7)
 
 
-def test_a_given_start_is_kept(tmp_path: Path) -> None:
-    how = {"data": "digits", "components": 3, "covariance": "spherical", "quiet": True, "device": "cpu"}
-    first = simulacra.train("gmm", out=tmp_path / "a", steps=2, **how)
-    second = simulacra.train("gmm", out=tmp_path / "b", steps=1, origin=tmp_path / "a", start="given", batch=100, **how)
-    assert all(torch.equal(a, b) for a, b in zip(first.model.state_dict().values(), second.model.state_dict().values()))
+def same(run: Any, other: Any) -> bool:
+    both = zip(run.model.state_dict().values(), other.model.state_dict().values())
+    return all(torch.equal(a, b) for a, b in both)
+
+
+HOW = {"data": "digits", "components": 3, "covariance": "spherical", "quiet": True, "device": "cpu"}
+
+
+def test_a_warm_start_goes_on_from_the_model_it_is_given(tmp_path: Path) -> None:
+    simulacra.train("gmm", out=tmp_path / "a", steps=2, **HOW)  # a start, and one pass
+    further = simulacra.train("gmm", out=tmp_path / "b", steps=1, origin=tmp_path / "a", **HOW)
+    whole = simulacra.train("gmm", out=tmp_path / "c", steps=3, **HOW)
+    assert all(
+        torch.equal(a, b) for a, b in zip(further.model.state_dict().values(), whole.model.state_dict().values())
+    )
+
+
+def test_a_budget_that_ends_before_a_pass_does_is_refused(tmp_path: Path) -> None:
+    with pytest.raises(UserError, match=r"'em' wants 1 whole pass over 1,\d+ rows, 500 .* give --steps 5 or more"):
+        simulacra.train("gmm", out=tmp_path / "a", steps=3, batch=500, **HOW)
+    with pytest.raises(UserError, match=r"'count' wants 2 whole passes .* give --steps 8 or more"):
+        simulacra.train("gnb", data="digits", out=tmp_path / "b", steps=7, batch=500, quiet=True)
+
+
+def test_batches_that_wait_for_the_end_of_a_pass_are_told_of(tmp_path: Path, capsys: pytest.CaptureFixture) -> None:
+    how, said = {**HOW, "quiet": False, "batch": 500}, "batches that wait for the end of their pass"
+    whole = simulacra.train("gmm", out=tmp_path / "a", steps=5, horizon=9, **how)
+    assert said not in "".join(capsys.readouterr())
+    more = simulacra.train("gmm", out=tmp_path / "a", steps=7, **how)
+    assert f"{said}, and are not in the model yet: 2" in " ".join("".join(capsys.readouterr()).split())
+    assert same(whole, more)
 
 
 def test_gathering_joins_what_ranks_and_micro_batches_hold() -> None:

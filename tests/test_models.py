@@ -45,10 +45,10 @@ class Leading:
         self.state, self.per_sample = {"lead": torch.tensor(0.7)}, frozenset()
 
 
-def told(batch, step=0, progress=0.0):
-    """The batch with what a cost is told beside it."""
+def told(batch, step=0, progress=0.0, game=None):
+    """The batch with what a cost of the game is told beside it."""
     clock = Clock(step=step, progress=progress)
-    (found,) = Turn(Stateless(), batch, clock, (step,), Table()).parts(0)  # type: ignore[arg-type]
+    (found,) = Turn(game or Stateless(), batch, clock, (step,), Table()).parts(0)  # type: ignore[arg-type]
     return found[:2]
 
 

@@ -6,6 +6,7 @@ import torch
 from simulacra.recipes import find
 from tests.test_models import GREY, rows, told
 
+DEEP = ("gsn", "gmmn", "dbn", "dbm")
 BATCH = rows(2 * torch.rand(6, 1, 8, 8, generator=torch.Generator().manual_seed(0)) - 1)
 
 
@@ -17,7 +18,7 @@ def terms(name, **options):
     found = []
     for round_ in plan.stages[-1].game.rounds:
         for move in round_.moves:
-            batch, at = told(BATCH)
+            batch, at = told(BATCH, game=plan.stages[-1].game)
             seen = move.forward(batch, at) if move.forward else batch
             costs = move.cost.values() if isinstance(move.cost, dict) else [move.cost]
             found += [term.mean() for cost in costs for term in cost(seen, at).values()]
@@ -35,6 +36,17 @@ def terms(name, **options):
         ("iwae", {"samples": "3"}, {"samples": "4"}),
         ("hvae", {}, {"samples": "3"}),
         ("hvae", {"warm_up": "0"}, {"free_bits": "2"}),
+        ("avb", {}, {"contrast": "prior"}),
+        ("svi", {}, {"inference_steps": "3"}),
+        ("svi", {}, {"inference_rate": "0.1"}),
+        ("cvae", {}, {"conditional_prior": "false"}),
+        ("rbm", {}, {"k": "2"}),
+        ("rbm", {}, {"persistent": "false"}),
+        ("rbm", {"decay": "0"}, {"decay": "0.1"}),
+        ("dbn", {}, {"k": "2"}),
+        ("dbn", {"decay": "0"}, {"decay": "0.1"}),
+        ("dbm", {}, {"k": "3"}),
+        ("dbm", {"decay": "0"}, {"decay": "0.1"}),
         ("dae", {}, {"walkback": "5"}),
         ("gsn", {}, {"walkback": "5"}),
         ("gsn", {}, {"noise": "0.1"}),
@@ -44,10 +56,28 @@ def terms(name, **options):
     ids=lambda part: part if isinstance(part, str) else ",".join(part) or "-",
 )
 def test_an_option_changes_what_is_descended(name, base, changed):
-    small = {"hidden": "12,10"} if name in ("gsn", "gmmn") else {"width": "12"}
+    small = {"hidden": "12"} if name == "rbm" else {"hidden": "12,10"} if name in DEEP else {"width": "12"}
     before, again, after = (terms(name, **small, **options) for options in (base, base, base | changed))
     assert torch.equal(before, again)
     assert before.shape != after.shape or not torch.allclose(before, after)
+
+
+def built(name, **options):
+    """The stages of a plan for grey images, by name."""
+    kind = find(name)
+    plan = kind.build(GREY, 100_000, kind.options().with_overrides({"hidden": "12,10", **options}, name))
+    return {stage.name: stage for stage in plan.stages}
+
+
+def test_the_last_stages_of_deep_machines_have_the_rates_and_lengths_that_are_asked_for():
+    deep = built("dbm", pretraining="0.5", joint_rate="0.03")
+    (joint,) = deep["all"].game.rounds[0].moves
+    assert joint.gain == 0.03
+    assert deep["layer1"].steps == deep["layer2"].steps == 0.5 * deep["all"].steps
+    net = built("dbn", fine_tuning="0.5", fine_rate="0.04")
+    (fine,) = net["up-down"].game.rounds[0].moves
+    assert fine.gain == 0.04
+    assert net["up-down"].steps == 0.5 * net["layer1"].steps
 
 
 def test_the_autoencoder_of_codes_has_the_optimiser_it_is_given():

@@ -406,5 +406,9 @@ def test_mistakes_are_named() -> None:
     ):
         with pytest.raises(UserError, match=said):
             kind.build(points, 100, kind.options(**options))
+    real = kind.build(points, 100, kind.options(visible="gaussian")).model
+    for alike in (torch.ones(5, 2), torch.ones(1, 2)):
+        with pytest.raises(UserError, match="are the same"):
+            real.prepare(alike)
     with pytest.raises(UserError, match="--sigma"):
         kind.build(SPEC, 100, kind.options(sigma=2.0))

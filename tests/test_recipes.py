@@ -16,6 +16,7 @@ from simulacra.errors import UserError
 from simulacra.game import Clock
 from simulacra.models.base import Model
 from simulacra.recipes import Plan, Recipe, all_recipes, find
+from simulacra.settings import RunOptions
 
 SMALL = {"batch": "6", "width": "4", "latent": "3"}
 PRINTED = {"fvbn", "nade", "rbm", "dbn", "dbm", "cvae"}
@@ -148,6 +149,12 @@ def test_every_option_is_described_or_was_where_it_was_first_named(name):
 
     for setting, field in options.settings():
         assert "." in setting or described(setting) or field.annotation is None, setting
+
+
+@each
+def test_no_option_is_named_as_one_of_a_run_is(name):
+    """It could not be given."""
+    assert not {name for name, _ in find(name).options.settings()} & {*RunOptions.model_fields, "data", "out", "from"}
 
 
 def test_budgets_follow_from_the_data():

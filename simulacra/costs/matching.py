@@ -46,8 +46,8 @@ def mmd2(x: Tensor, y: Tensor, bandwidths: Sequence[float], *, unbiased: bool = 
 
 
 def root_mmd(x: Tensor, y: Tensor, bandwidths: Sequence[float], *, tile: int = TILE) -> Tensor:
-    """√MMD² of `mmd2` (Li et al. 2015, §4): its gradient is that of MMD² over twice its size, so that it does not fade
-    as the sets become alike; 0 where MMD² is below 1e-12. Raises ValueError as `mmd2` does."""
+    """√MMD² of `mmd2` (Li et al. 2015, §3.3): its gradient is that of MMD² over twice its size, so that it does not
+    fade as the sets become alike; 0 where MMD² is below 1e-12. Raises ValueError as `mmd2` does."""
     return mmd2(x, y, bandwidths, tile=tile).clamp_min(LEAST).sqrt()
 
 

@@ -21,11 +21,13 @@ class ActiveUnitsConfig(settings.Config):
 
 class ActiveUnits(ModelMeasure):
     """The number of latents z_j whose posterior mean tells rows apart: A_j = Var_x(E[z_j|x]) > 0.01 (Burda, Grosse &
-    Salakhutdinov 2016, §5.3), of test rows, means by the model's `encode`.
+    Salakhutdinov 2016, §5.2), of test rows, means by the model's `encode`.
 
     A latent whose posterior is the prior for every x has A_j = 0. `latents` is how many there are, `variance` the sum
-    of their A_j, and `active_in_layers` the count in each layer of those of *hvae*. Of codes that are no posterior
-    means in units of a standard normal prior, such as an autoencoder's, the threshold means nothing.
+    of their A_j, and `active_in_layers` the count in each layer of those of *hvae*, whose codes are what a layer adds
+    to what the one above says of it, in that one's deviations: a latent that varies as was foretold is idle. Of codes
+    that are no posterior means in units of a standard normal prior, such as an autoencoder's, the threshold means
+    nothing.
     """
 
     name, better, capability = "active_units", {"active_units": "neither"}, Encodes

@@ -4,7 +4,7 @@ restricted Boltzmann machines, as Salakhutdinov & Murray (2008) estimate it."""
 from collections.abc import Iterator, Sequence
 from dataclasses import dataclass
 from itertools import pairwise
-from math import inf, log, pi
+from math import inf, isfinite, log, pi
 from typing import NamedTuple, Protocol, TypeVar
 
 import torch
@@ -64,6 +64,19 @@ class LogZ:
     high: float
     effective_chains: float
     log_weights: Tensor
+
+    @property
+    def is_exact(self) -> bool:
+        """Whether it is no estimate."""
+        return self.standard_error == 0.0
+
+    def facts(self) -> dict[str, float | bool]:
+        """What a reader of scores must know of it, in JSON's types."""
+        if self.is_exact:
+            return {"log_z": self.value, "log_z_exact": True}
+        told = {"log_z": self.value, "log_z_standard_error": self.standard_error}
+        told |= {"log_z_low": self.low} if isfinite(self.low) else {}
+        return told | {"log_z_high": self.high, "effective_chains": self.effective_chains}
 
 
 def annealed(path: Path[S], betas: Sequence[float], chains: int, seed: int = 0) -> LogZ:

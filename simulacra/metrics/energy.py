@@ -2,7 +2,7 @@
 
 from collections.abc import Callable
 from dataclasses import replace
-from math import hypot, isfinite
+from math import hypot
 from typing import ClassVar
 
 from pydantic import Field
@@ -97,7 +97,7 @@ def _normalised(
 
     found = of_all_rows(name, setting, config.rows, record)[:, 0]
     rows = mean_score(found)
-    facts = {"kind": _kind(tight, log_z), **_told(log_z)}
+    facts = {"kind": _kind(tight, log_z), **log_z.facts()}
     facts |= {"rows_standard_error": rows.standard_error, "rows": {"real": len(found)}}
     error = hypot(rows.standard_error or 0.0, log_z.standard_error)
     return Score(value=rows.value - log_z.value, standard_error=error, facts=facts)
@@ -105,15 +105,6 @@ def _normalised(
 
 def _kind(tight: bool, log_z: LogZ) -> str:
     """What the score is of log p(x); a bound whose log Z is an estimate is none for sure."""
-    if log_z.standard_error == 0.0:
+    if log_z.is_exact:
         return "exact" if tight else "bound"
     return "estimate" if tight else "estimated bound"
-
-
-def _told(log_z: LogZ) -> dict[str, float | bool]:
-    """What a reader must know of an estimate, in JSON's types."""
-    if log_z.standard_error == 0.0:
-        return {"log_z": log_z.value, "log_z_exact": True}
-    told = {"log_z": log_z.value, "log_z_standard_error": log_z.standard_error}
-    told |= {"log_z_low": log_z.low} if isfinite(log_z.low) else {}
-    return told | {"log_z_high": log_z.high, "effective_chains": log_z.effective_chains}

@@ -48,9 +48,9 @@ class Filling(ModelMeasure):
             return torch.stack([guess.double(), bound.double(), weights.logsumexp(1) - log(importance)], 1).cpu()
 
         guess, bound, weighed = of_all_rows(self.name, setting, self.config.rows, record).unbind(1)
-        rows = {"real": len(guess)}
+        rows, grey, drawn = {"real": len(guess)}, *(("grey", "bits") if model.of_bits else ("values", "values"))
         return {
-            "fill_guess": mean_score(guess, targets="grey", rows=rows),
-            "fill_bound": mean_score(bound, targets="grey", samples=samples, rows=rows),
-            "fill_iwae": mean_score(weighed, targets="bits", samples=importance, rows=rows),
+            "fill_guess": mean_score(guess, targets=grey, rows=rows),
+            "fill_bound": mean_score(bound, targets=grey, samples=samples, rows=rows),
+            "fill_iwae": mean_score(weighed, targets=drawn, samples=importance, rows=rows),
         }

@@ -1,7 +1,8 @@
 """Log-likelihoods of test rows as the model itself tells them: exact, bounded, or bounded with many draws."""
 
 from collections.abc import Callable
-from math import log
+from dataclasses import replace
+from math import hypot, log
 from typing import ClassVar
 
 import torch
@@ -9,7 +10,7 @@ from pydantic import Field
 from torch import Tensor
 
 from simulacra import config as settings
-from simulacra.capabilities import HasLogProb, HasLogWeights
+from simulacra.capabilities import HasLogProb, HasLogWeights, HasPartition
 from simulacra.errors import UserError
 from simulacra.metrics.measure import Kept, Score, mean_score
 from simulacra.metrics.of_model import ModelMeasure, Setting
@@ -30,7 +31,8 @@ class ELBO(ModelMeasure):
     an estimate, which `kind` tells.
 
     `bits_per_dimension` is −value / (D log 2), of rows as the model sees them: of bits where it draws them, otherwise
-    of a density, on the scale [−1, 1] of images or on that of vectors.
+    of a density on the model's own scale: [0, 256) of images for *realnvp*, [−1, 1] for Gaussian likelihoods, which
+    makes 7 bits less of it. Where log Z is estimated its error is joined to that of the rows.
     """
 
     name, better, capability = "log_prob", {"log_prob": "higher"}, HasLogProb
@@ -47,7 +49,8 @@ class ELBO(ModelMeasure):
 
         records = of_all_rows(self.name, setting, self.config.rows, record)
         _, kind, width = records[0].tolist()
-        return {"log_prob": _score(records, kind=KINDS[int(kind)], bits_per_dimension=_bits(records, width))}
+        score = _score(records, kind=KINDS[int(kind)], bits_per_dimension=_bits(records, width))
+        return {"log_prob": _with_log_z(score, model, setting)}
 
 
 class IWAEConfig(settings.Config):
@@ -82,7 +85,8 @@ class IWAE(ModelMeasure):
 
         records = of_all_rows(self.name, setting, self.config.images, record)
         facts = {"samples": samples, "effective_samples": records[:, 1].mean().item()}
-        return {"iwae": _score(records, **facts, bits_per_dimension=_bits(records, records[0, 2].item()))}
+        score = _score(records, **facts, bits_per_dimension=_bits(records, records[0, 2].item()))
+        return {"iwae": _with_log_z(score, model, setting)}
 
 
 def weighted_bound(
@@ -100,6 +104,15 @@ def weighted_bound(
         total = torch.logaddexp(total, weights.logsumexp(1))
         squares = torch.logaddexp(squares, (2.0 * weights).logsumexp(1))
     return total - log(samples), (2.0 * total - squares).exp()
+
+
+def _with_log_z(score: Score, model: object, setting: Setting) -> Score:
+    """The score of a model whose log Z was estimated for it, with the error of that one joined to its own."""
+    if not isinstance(model, HasPartition):
+        return score
+    log_z = model.partition(seed=setting.seed)
+    error = hypot(score.standard_error or 0.0, log_z.standard_error)
+    return replace(score, standard_error=error, facts={**score.facts, **log_z.facts()})
 
 
 def _columns(*parts: Tensor | float) -> Tensor:

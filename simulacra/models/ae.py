@@ -20,9 +20,9 @@ class Coding(Model, ABC):
         self.likelihood = Likelihood(config.likelihood, config.sigma)
 
     def encode(self, x: Tensor) -> Tensor:
-        """Codes `[N, J]` of data `[N, ...]` in [−1, 1], or of vectors."""
+        """Codes `[N, J]` of data `[N, ...]` in [−1, 1], or of vectors. Raises UserError for brightness outside that."""
         with evaluating(self):
-            return in_batches(lambda rows: self.encoder(self.likelihood.unit(rows)), x.to(self.device))
+            return in_batches(lambda rows: self.encoder(self.likelihood.unit(rows)), self._admitted(x))
 
     def decode(self, z: Tensor) -> Tensor:
         """Data `[N, ...]` of codes `[N, J]`, on the scale of the data spec; differentiable in them."""
@@ -32,6 +32,9 @@ class Coding(Model, ABC):
     def reconstruct(self, x: Tensor) -> Tensor:
         """Data `[N, ...]` encoded and decoded."""
         return self.decode(self.encode(x))
+
+    def _admitted(self, x: Tensor) -> Tensor:
+        return self.likelihood.admitted(x).to(self.device)
 
 
 class AEConfig(CoderConfig):

@@ -61,7 +61,7 @@ class Autoregressive(Model):
 
     def log_prob(self, x: Tensor, *, seed: int = 0, start: int = 0) -> LogProb:
         """log p `[N]`, exact, in nats, of the bits of data rows start … start+N−1 in [−1, 1]. Bits are drawn once per
-        row, from (seed, row), by the noise of the `vae`'s. Raises UserError for pixels outside the range."""
+        row, from (seed, row), as those of a `vae` are. Raises UserError for pixels outside the range."""
         with evaluating(self):
             return LogProb(-in_batches(self.nats, self.bits(x, seed=seed, start=start)), "exact")
 

@@ -27,11 +27,11 @@ AT_A_TIME = 250  # chains that are walked side by side
 class Transition(Model, ABC):
     """A transition of a Markov chain: `step` from a state and noise, with p(x|·) of the next x on the way.
 
-    A concrete model has a `likelihood` and `steps`, the transitions before a sample is taken.
+    A concrete model has a `likelihood` and `transitions`, how many come before a sample is taken.
     """
 
     likelihood: Likelihood
-    steps: int
+    transitions: int
 
     @abstractmethod
     def begin(self, x: Tensor) -> State:
@@ -57,8 +57,8 @@ class Transition(Model, ABC):
         return self.likelihood.draw(widen(output.detach()), lambda: noise.uniform(*shape), lambda: noise.normal(*shape))
 
     def sample(self, n: int, *, seed: int = 0, start: int = 0) -> Tensor:
-        """Means of p(x|·) `[n, ...]` after `steps` transitions of chains that know nothing of the data: they start from
-        black where x is of bits, which their first corruption makes noise of, from standard normal noise otherwise.
+        """Means of p(x|·) `[n, ...]` after `config.chain` transitions of chains that know nothing of the data: they
+        start from black where x is of bits, which their first corruption makes noise of, from normal noise otherwise.
         (From uniform noise, brighter than most images, a GSN of odd units walks to the negatives of the data.)"""
         return torch.cat([self._last(part, seed) for part in _parts(n, start)])
 
@@ -68,7 +68,7 @@ class Transition(Model, ABC):
         return torch.cat([self._all(part, seed, steps) for part in _parts(n, start)])
 
     def _last(self, rows: range, seed: int) -> Tensor:
-        *_, output = islice(self._walk(rows, seed), self.steps)
+        *_, output = islice(self._walk(rows, seed), self.transitions)
         return output
 
     def _all(self, rows: range, seed: int, steps: int) -> Tensor:

@@ -149,6 +149,11 @@ class CVAE(Model):
     def _shown(self, x: Tensor, output: Tensor) -> Tensor:
         return torch.where(self.mask, x, self.likelihood.mean(output))
 
+    @property
+    def of_bits(self) -> bool:
+        """Of a Bernoulli likelihood."""
+        return self.likelihood.bits
+
     def guess_log_prob(self, x: Tensor, *, bits: bool, seed: int = 0, start: int = 0) -> Tensor:
         """log p(y|x) `[N]` of the baseline, in nats, of grey pixels or of bits drawn as for `fill_weights`."""
         y, target = self._both(x, bits, seed, start)

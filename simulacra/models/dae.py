@@ -18,7 +18,7 @@ class DAEConfig(CoderConfig):
 
     corruption: Corruption = Field("salt-and-pepper", description="what is undone")
     level: float = Field(0.4, gt=0, description="share of numbers destroyed, or the Gaussian's standard deviation")
-    steps: int = Field(100, ge=1, description="transitions of the chain before a sample is taken")
+    chain: int = Field(100, ge=1, description="transitions of the chain before a sample is taken")
 
 
 class DAE(Coding, Transition):
@@ -29,7 +29,7 @@ class DAE(Coding, Transition):
 
     def __init__(self, config: DAEConfig, spec: Spec) -> None:
         super().__init__(config, spec)
-        self.steps = config.steps
+        self.transitions = config.chain
 
     def cost(self, batch: Rows, at: At, walkback: int = 1) -> Terms:
         """−log p(x|x̃) `[N]` in nats, over x̃ of x itself and of what the chain makes of it in `walkback` − 1 steps."""
@@ -45,11 +45,16 @@ class DAE(Coding, Transition):
         return output, (self.draw(output, noise),)
 
     def corrupt(self, x: Tensor, *, seed: int = 0, start: int = 0) -> Tensor:
-        """Data rows start … start+N−1 corrupted, `[N, ...]` on the scale of the data spec; `reconstruct` undoes it."""
+        """Data rows start … start+N−1 corrupted, `[N, ...]` on the scale of the data spec; `reconstruct` undoes it.
+        Raises UserError for brightness outside [−1, 1]."""
         with evaluating(self):
-            rows = self.likelihood.unit(x.to(self.device))
+            rows = self.likelihood.unit(super()._admitted(x))
             noisy = self._corrupted(rows, Draws(len(x), seed=seed, start=start, device=self.device))
             return 2.0 * noisy - 1.0 if self.likelihood.bits else noisy
+
+    def _admitted(self, x: Tensor) -> Tensor:
+        """Anything: what a Gaussian corrupted is no brightness."""
+        return x.to(self.device)
 
     def _corrupted(self, x: Tensor, noise: Noise) -> Tensor:
         return corrupt(self.config.corruption, self.config.level, x, noise, self.spec, self.likelihood.bits)

@@ -263,7 +263,7 @@ class DBN(EnergyModel):
     def log_weights(self, x: Tensor, samples: int, *, seed: int = 0, start: int = 0, first: int = 0) -> Tensor:
         """log p(v, h_k) − log q(h_k|v) `[N, samples]` of data rows start … start+N−1 and k = first … first+samples−1,
         in nats, for the bits of `log_prob`, with its log Z."""
-        return self._weights(x, range(first, first + samples), seed, start) - self.partition_once(seed).value
+        return self._weights(x, range(first, first + samples), seed, start) - self.partition(seed=seed).value
 
     def chib(self, x: Tensor, sweeps: int, *, seed: int = 0, start: int = 0) -> Tensor:
         """log of an unbiased estimate of p(v) Z of data rows start … start+N−1, in nats `[N]`, for the bits of

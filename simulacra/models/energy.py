@@ -61,7 +61,7 @@ class EnergyModel(Model):
 
     def __init__(self, config: BitsConfig, spec: Spec) -> None:
         super().__init__(config, spec)
-        self._kept: tuple[tuple[str, int], LogZ] | None = None
+        self._kept: tuple[tuple[object, ...], LogZ] | None = None
 
     @property
     @abstractmethod
@@ -108,27 +108,24 @@ class EnergyModel(Model):
     ) -> LogZ:
         """log Z: exact where the machine's smaller layer has at most 15 units and `exact` is left on, else by
         annealed importance sampling from the base rates along `betas` (by default the 14 500 steps of Salakhutdinov &
-        Murray 2008), which takes minutes for hundreds of units. Raises UserError for betas that do not ascend."""
-        machine = self.annealed_machine
+        Murray 2008), which takes minutes for hundreds of units; the last estimate is kept until the weights change.
+        Raises UserError for betas that do not ascend."""
+        machine, betas = self.annealed_machine, paper_betas() if betas is None else betas
         if exact and _fewest(machine) <= ENUMERATED:
             return known(_summed(machine))
-        return annealed(_path(machine, self.base_rates), paper_betas() if betas is None else betas, chains, seed)
+        key = _digest([*machine, self.base_rates]), chains, tuple(betas), seed
+        if self._kept is None or self._kept[0] != key:
+            self._kept = key, annealed(_path(machine, self.base_rates), betas, chains, seed)
+        return self._kept[1]
 
     def log_prob(self, x: Tensor, *, seed: int = 0, start: int = 0) -> LogProb:
         """log p(x) of data rows start … start+N−1, in nats (of real values: a density). `exact` (or a `bound`) where
         log Z is enumerated; otherwise an `estimate`, whose log Z is annealed with 100 chains, which are a function of
         `seed`, and kept until the weights change; `partition` tells its error."""
-        log_z = self.partition_once(seed)
-        sure = log_z.standard_error == 0.0
-        kind: Literal["exact", "bound", "estimate"] = ("exact" if self.tight else "bound") if sure else "estimate"
+        log_z = self.partition(seed=seed)
+        sure: Literal["exact", "bound"] = "exact" if self.tight else "bound"
+        kind = sure if log_z.is_exact else "estimate"
         return LogProb(self.unnormalised(x, seed=seed, start=start) - log_z.value, kind)
-
-    def partition_once(self, seed: int) -> LogZ:
-        """`partition` by its defaults, kept until the weights or the seed change."""
-        key = _digest([*self.annealed_machine, self.base_rates]), seed
-        if self._kept is None or self._kept[0] != key:
-            self._kept = key, self.partition(seed=seed)
-        return self._kept[1]
 
 
 def observed(x: Tensor, rule: Rule, noise: Noise) -> Tensor:

@@ -147,7 +147,7 @@ Discrepancy = Literal["root", "squared", "unbiased"]
 
 
 class MomentMatching:
-    """The generator's cost: √MMD² (§4) of as many samples as there are rows, MMD² itself (eq. 3), or its unbiased
+    """The generator's cost: √MMD² (§3.3) of as many samples as there are rows, MMD² itself (eq. 3), or its unbiased
     estimate (Dziugaite et al. 2015), under a mixture of Gaussian kernels of these bandwidths."""
 
     def __init__(self, model: GMMN, bandwidths: Sequence[float], objective: Discrepancy = "root") -> None:

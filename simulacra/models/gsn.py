@@ -29,7 +29,7 @@ class GSNConfig(Config):
     level: float = Field(0.4, gt=0, description="share of numbers destroyed, or the Gaussian's standard deviation")
     likelihood: Literal["bernoulli", "gaussian"] = Field("bernoulli", description="p(x|h): of bits, or of real values")
     sigma: float = Field(0.1, gt=0, description="standard deviation of the Gaussian likelihood; the range is [-1, 1]")
-    steps: int = Field(100, ge=1, description="transitions of the chain before a sample is taken")
+    chain: int = Field(100, ge=1, description="transitions of the chain before a sample is taken")
 
 
 class GSN(Transition):
@@ -49,7 +49,7 @@ class GSN(Transition):
         self.weights = nn.ParameterList(nn.init.xavier_uniform_(torch.empty(a, b)) for a, b in zip(sizes, sizes[1:]))
         self.biases = nn.ParameterList(torch.zeros(size) for size in sizes)
         self.likelihood = Likelihood(config.likelihood, config.sigma)
-        self.noise, self.steps = _of_each(config.noise, len(config.hidden)), config.steps
+        self.noise, self.transitions = _of_each(config.noise, len(config.hidden)), config.chain
 
     def cost(self, batch: Rows, at: At, walkback: int = 4) -> Terms:
         """−log p(x|h) `[N]` in nats, over `walkback` steps of a chain from x. Gradients pass from step to step through

@@ -11,6 +11,7 @@ from torch import Tensor, nn
 
 from simulacra.buffers import evaluating
 from simulacra.data.spec import Spec
+from simulacra.errors import UserError
 from simulacra.game import At, Rows, Terms
 from simulacra.metrics.ais import base_rate
 from simulacra.models.base import in_batches
@@ -75,14 +76,17 @@ class RBM(EnergyModel):
     @torch.no_grad()
     def prepare(self, x: Tensor) -> None:
         """Start from rows of the data `[N, ...]`: visible biases at the log-odds of its ones (Hinton 2010, §8), or at
-        its means, with σ by its deviations, so that the machine is one of standardised data (§13.2)."""
+        its means, with σ by its deviations, so that the machine is one of standardised data (§13.2). Raises UserError
+        where real rows are all the same."""
         if self.config.visible == "bernoulli":
             unit = self.brightness(x)
             self.visible_bias.copy_(base_rate(unit, SMOOTHING))
             self.base.copy_(base_rate(unit))
             return
         values = x.flatten(1)
-        deviation = values.std(0)
+        deviation = values.std(0) if len(values) > 1 else torch.zeros_like(values[0])
+        if not deviation.any():
+            raise UserError(f"all {len(values):,} rows are the same: a machine of real values needs some that differ")
         self.visible_bias.copy_(values.mean(0))
         self.base.copy_(self.visible_bias)
         self.sigma.copy_(self.config.sigma * deviation.clamp(min=SMALLEST * deviation.max().item()))

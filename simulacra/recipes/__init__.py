@@ -8,7 +8,7 @@ import importlib
 import logging
 import pkgutil
 from collections.abc import Callable, Mapping, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from importlib.metadata import EntryPoint, entry_points
 from typing import Any, Literal
 
@@ -56,6 +56,10 @@ class Plan:
     def players(self) -> dict[str, Player]:
         """All players of all stages, by name."""
         return {name: player for stage in self.stages for name, player in stage.game.players.items()}
+
+    def begun(self) -> "Plan":
+        """The same for players that a warm start has put where they begin."""
+        return replace(self, stages=[stage for stage in self.stages if not stage.begins])
 
     def splits(self, rows: int, parts: int) -> bool:
         """Whether so many rows can be played in so many micro-batches."""

@@ -8,6 +8,7 @@ from pydantic import Field
 from torch import Tensor
 
 from simulacra.data.spec import Spec
+from simulacra.errors import UserError
 from simulacra.game import At, ClosedForm, Game, Move, Player, Round, Rows, Stage, Terms
 from simulacra.models.dbn import DBN, DBNConfig
 from simulacra.optimizers import schedule
@@ -18,11 +19,17 @@ from simulacra.recipes.boltzmann import DeepOptions, require_brightness_of
 class DBNOptions(DBNConfig, DeepOptions):
     """Options of the recipe `dbn`."""
 
-    persistent: bool = Field(True, description="whether chains of a layer go on from update to update (PCD)")
+    decay: float = Field(
+        1e-4, ge=0, description="weight decay of a layer's stage: times half the squared norm of the weights"
+    )
+    persistent: bool = Field(
+        True,
+        description="whether chains of a layer's stage go on from update to update (PCD), as up-down's do not",
+    )
     fine_tuning: float = Field(
         0.0, ge=0, description="length of the up-down stage, in units of a layer's; 0 leaves it out"
     )
-    fine_rate: float = Field(0.1, gt=0, description="learning rate there, as a share of `lr`")
+    fine_rate: float | None = Field(None, gt=0, description="learning rate there, as a share of `lr` (0.1)")
 
 
 @recipe(
@@ -43,6 +50,7 @@ def dbn(spec: Spec, size: int, options: DBNOptions) -> Plan:
     score     none measured yet
     """
     require_brightness_of(spec, "dbn")
+    options = resolve(options)
     model = DBN(options.part(DBNConfig), spec)
     modules = {f"layer{number}": layer for number, layer in enumerate([*model.directed, model.top], start=1)}
     optimizer, rate = options.optimizer, schedule(options.schedule)
@@ -60,6 +68,13 @@ def dbn(spec: Spec, size: int, options: DBNOptions) -> Plan:
     return Plan(model=model, stages=stages, batch=options.batch, options=options, prepare=model.prepare)
 
 
+def resolve(options: DBNOptions) -> DBNOptions:
+    """Settle what was left open. Raises UserError for a rate of a stage that is left out."""
+    if options.fine_rate and not options.fine_tuning:
+        raise UserError("--fine-rate is of the up-down stage: leave it out, or add --fine-tuning 1")
+    return options.model_copy(update={"fine_rate": options.fine_rate or (0.1 if options.fine_tuning else None)})
+
+
 def _start(model: DBN, layer: int, player: Player) -> Stage:
     """The layer is set to the machine below it upside down, which takes no look at the data."""
 
@@ -68,7 +83,7 @@ def _start(model: DBN, layer: int, player: Player) -> Stage:
         return {}
 
     move = ClosedForm(name="unroll", players=[player.name], statistics=_count, apply=unroll, each="batch")
-    return Stage(name=f"start of {player.name}", game=Game([player], [move]), steps=1)
+    return Stage(name=f"start of {player.name}", game=Game([player], [move]), steps=1, begins=True)
 
 
 def _count(batch: Rows, at: At) -> Mapping[str, Tensor]:
@@ -87,4 +102,4 @@ def _up_down_game(model: DBN, players: list[Player], options: DBNOptions) -> Gam
     """All layers at once; `gain` is the share of the learning rate, the optimiser being linear in gradients."""
     names = [player.name for player in players]
     cost = partial(model.up_down_cost, k=options.k)
-    return Game(players, [Round(Move(name="up-down", players=names, cost=cost, gain=options.fine_rate))])
+    return Game(players, [Round(Move(name="up-down", players=names, cost=cost, gain=options.fine_rate or 0.0))])

@@ -31,12 +31,12 @@ class GMMOptions(GMMConfig):
     em: Literal["passes", "stepwise"] = Field(
         "passes", description="an M step after every pass over the data, or after every batch"
     )
-    start: Literal["k-means++", "given"] = Field(
-        "k-means++", description="means drawn from a batch, or as they are (with --from)"
-    )
     passes: int = Field(100, ge=1, description="passes over the data")
-    power: float = Field(
-        0.6, gt=0.5, le=1, description="alpha of stepwise EM: statistics move by (t + 2)^-alpha towards a batch's"
+    power: float | None = Field(
+        None,
+        gt=0.5,
+        le=1,
+        description="alpha of stepwise EM, whose statistics move by (t + 2)^-alpha to a batch's (0.6)",
     )
     floor: float | None = Field(
         None, gt=0, description="least variance in any direction (default: images 1e-3, vectors 1e-6)"
@@ -54,7 +54,7 @@ class GMMOptions(GMMConfig):
     options=GMMOptions,
 )
 def gmm(spec: Spec, size: int, options: GMMOptions) -> Plan:
-    """One player, moved in closed form: a k-means++ start, then EM.
+    """One player, moved in closed form: a k-means++ start, but for a warm one (`--from`), then EM.
 
     command   simulacra train gmm --data mnist --components 10
     budget    100 passes over the data: 3 seconds on digits (one CPU core)
@@ -64,7 +64,7 @@ def gmm(spec: Spec, size: int, options: GMMOptions) -> Plan:
     model = GMM(options.part(GMMConfig), spec)
     player = Player(name="mixture", module=model)
     stepwise = options.em == "stepwise"
-    em = ExpectationMaximisation(model, options.floor or 0.0, options.power if stepwise else None)
+    em = ExpectationMaximisation(model, options.floor or 0.0, options.power)
     move = ClosedForm(
         name="em",
         players=["mixture"],
@@ -73,24 +73,28 @@ def gmm(spec: Spec, size: int, options: GMMOptions) -> Plan:
         each="batch" if stepwise else "pass",
     )
     steps = options.passes * -(-size // options.batch)
-    stage = Stage(name="em", game=Game([player], [move]), steps=steps, full_passes=not stepwise)
-    stages = [stage] if options.start == "given" else [_start(player, em, spec, options), stage]
+    stages = [
+        _start(player, em, spec, options),
+        Stage(name="em", game=Game([player], [move]), steps=steps, full_passes=0 if stepwise else 1),
+    ]
     return Plan(model=model, stages=stages, batch=options.batch, options=options)
 
 
 def _start(player: Player, em: ExpectationMaximisation, spec: Spec, options: GMMOptions) -> Stage:
     seeding = KMeansPlusPlus(em, max(START // spec.numel, options.components))
     move = ClosedForm(name="start", players=["mixture"], statistics=seeding.gather, apply=seeding.start, each="batch")
-    return Stage(name="start", game=Game([player], [move]), steps=1)
+    return Stage(name="start", game=Game([player], [move]), steps=1, begins=True)
 
 
 def resolve(spec: Spec, size: int, options: GMMOptions) -> GMMOptions:
-    """Settle what was left open by the data. Raises UserError for more components than rows, or covariances that would
-    not fit."""
+    """Settle what was left open by the data. Raises UserError for more components than rows, covariances that would not
+    fit, or a power that nothing is raised to."""
     k, d = options.components, spec.numel
     if k > size:
         raise UserError(f"{k} components for {size:,} rows: give --components {size} or fewer")
-    if options.start == "k-means++" and k > options.batch:
+    if options.power and options.em != "stepwise":
+        raise UserError("--power is of stepwise EM: leave it out, or add --em stepwise")
+    if k > options.batch:
         raise UserError(f"a start draws the {k} means from one batch of {options.batch} rows: give --batch {k} or more")
     kind: CovarianceKind = options.covariance or ("full" if d <= 1024 else "diagonal")
     numbers = COVARIANCES[kind].numbers(k, d)
@@ -102,6 +106,7 @@ def resolve(spec: Spec, size: int, options: GMMOptions) -> GMMOptions:
         "dtype": options.dtype or ("float32" if on_mps else "float64"),
         "floor": options.floor or (1e-3 if spec.kind == "image" else 1e-6),
         "batch": min(options.batch, size),
+        "power": options.power or (0.6 if options.em == "stepwise" else None),
     }
     return options.model_copy(update=settled)
 
@@ -137,5 +142,5 @@ def gnb(spec: Spec, size: int, options: GNBOptions) -> Plan:
     model = GNB(options.part(GNBConfig), spec)
     move = ClosedForm(name="count", players=["classifier"], statistics=model.count, apply=model.estimate)
     game = Game([Player(name="classifier", module=model)], [move])
-    stage = Stage(name="count", game=game, steps=2 * -(-size // options.batch), full_passes=True)
+    stage = Stage(name="count", game=game, steps=2 * -(-size // options.batch), full_passes=2)
     return Plan(model=model, stages=[stage], batch=options.batch, options=options)

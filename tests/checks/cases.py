@@ -93,10 +93,10 @@ CASES = [
     recipe("hvae", width="16", latents="4,3,2"),
     recipe("hvae", "ring", width="16", latents="4,3", samples="3"),
     recipe("ae", width="16", latent="3"),
-    recipe("dae", width="16", latent="3", walkback="3", steps="5"),
-    recipe("dae", "ring", width="16", latent="3", steps="5"),
-    recipe("dae", network="conv", width="4", latent="3", corruption="masking", likelihood="gaussian", steps="5"),
-    recipe("gsn", hidden="12,10,8", walkback="3", steps="5"),
+    recipe("dae", width="16", latent="3", walkback="3", chain="5"),
+    recipe("dae", "ring", width="16", latent="3", chain="5"),
+    recipe("dae", network="conv", width="4", latent="3", corruption="masking", likelihood="gaussian", chain="5"),
+    recipe("gsn", hidden="12,10,8", walkback="3", chain="5"),
     recipe("gan", "ring", width="16", latent="3", r1="1.0", r1_every="3"),
     recipe(
         "gan", "ring", width="16", latent="3", objective="wasserstein", gradient_penalty="10", discriminator_steps="2"

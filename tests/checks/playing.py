@@ -59,7 +59,7 @@ class Playing:
             batch=self.batch,
             rank=self.table.rank,
             ranks=self.table.size,
-            full_passes=stage.full_passes,
+            full_passes=stage.full_passes > 0,
             beside=self.source if self.case.recipe and find(self.case.recipe).beside else None,
         )
         for k in range(stage.game.batches_per_step):

@@ -55,7 +55,7 @@ def expectation_maximisation(spec: Spec) -> Sequence[Stage]:
         [Player(name="mixture", module=mixture)],
         [ClosedForm(name="em", players=["mixture"], statistics=statistics, apply=apply)],
     )
-    return [Stage(name="em", game=game, steps=12, full_passes=True)]
+    return [Stage(name="em", game=game, steps=12, full_passes=1)]
 
 
 def persistent_chain(spec: Spec) -> Sequence[Stage]:
