@@ -125,6 +125,8 @@ def test_defaults_follow_from_the_data_and_the_model(gan: Path, vae: Path, tmp_p
     train("gan", out=tmp_path / "ring", steps=2, **POINTS)
     points = simulacra.evaluate(tmp_path / "ring", samples=300).scores
     assert set(points) - {"mode_kl"} == {"modes", "high_quality", "swd"}  # no mode_kl where no mode is hit
+    train("rbm", out=tmp_path / "rbm", steps=2, hidden=4, chain=2, data="digits", quiet=True)
+    assert list(simulacra.evaluate(tmp_path / "rbm", samples=300, features="pixels").scores)[-1] == "ais"
 
 
 def test_likelihoods_are_of_the_test_rows(vae: Path) -> None:

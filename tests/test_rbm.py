@@ -13,8 +13,10 @@ import simulacra
 from simulacra.data import Batch, Spec
 from simulacra.errors import UserError
 from simulacra.game import Clock, Game, Move, Player, Round
+from simulacra.metrics import energy as measures
 from simulacra.metrics.ais import GaussianRBMPath, annealed, base_rate, exact_gaussian_log_z, exact_log_z
 from simulacra.metrics.energy import AIS
+from simulacra.metrics.likelihood import ELBO
 from simulacra.metrics.of_model import Setting
 from simulacra.models import energy
 from simulacra.models.rbm import RBM, RBMConfig
@@ -307,6 +309,21 @@ def test_the_measure_is_the_mean_with_the_errors_of_both_sums() -> None:
     assert score.value == pytest.approx(-free.mean().item() - log_z.value, abs=1e-4)
     assert score.standard_error == pytest.approx((free.var().item() / 40 + log_z.standard_error**2) ** 0.5, rel=1e-4)
     assert score.facts["log_z_low"] < log_z.value < score.facts["log_z_high"]
+
+
+def test_log_prob_is_scored_as_ais_is_by_the_same_estimate(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(energy, "ENUMERATED", 0)
+    for module in (energy, measures):
+        monkeypatch.setattr(module, "paper_betas", lambda: EVEN)
+    calls, whole = [], energy.annealed
+    monkeypatch.setattr(energy, "annealed", lambda *given: calls.append(given) or whole(*given))
+    rbm, x = model(), 2 * states(4).float().reshape(-1, 1, 2, 2) - 1
+    setting = Setting(test=lambda n: iter([(0, x)]), features=lambda rows: rows)
+    ais, said = AIS().compute(rbm, setting)["ais"], ELBO().compute(rbm, setting)["log_prob"]
+    assert said.value == pytest.approx(ais.value, abs=1e-5)
+    assert said.standard_error == pytest.approx(ais.standard_error, rel=1e-4)
+    assert said.facts["effective_chains"] == ais.facts["effective_chains"]
+    assert len(calls) == 1
 
 
 # First values, codes, pictures
