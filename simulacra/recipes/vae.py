@@ -146,7 +146,8 @@ def svi(spec: Spec, size: int, options: SVIOptions) -> Plan:
 
     command   simulacra train svi --data mnist
     budget    100 passes over small sets, at most 40 000 steps
-    score     none measured yet
+    score     MNIST, 20 latents, 200 units, 20 000 steps: ELBO of 500 test images −120.0 after 57 minutes on one CPU
+              core, where *vae* has −96.0 (docs/results.md)
     """
     options = resolve(spec, options)
     model = SVI(options.part(SVIConfig), spec)
