@@ -7,14 +7,14 @@ Protocol (Salakhutdinov & Murray 2008): 500 hidden units by CD-1, CD-3 and CD-25
 long too; log Z by 100 runs of annealed importance sampling along their 14 500 steps from the base rates of the training
 bits, with its standard error and, in brackets, the logarithms of the estimate less and plus three of them. Errors of
 log p(x) are of the rows and of log Z together. The deep belief net (500-2000) learns both layers by PCD-1, 100 passes
-each, without fine-tuning, where theirs learned by CD-25: chains that go on do better here at a tenth of the cost.
-Beside its variational bound stand by how much it exceeds the estimate of its first layer alone, row by row; the bound
-of 100 importance samples of h1, and the estimate of Murray & Salakhutdinov (2009) by chains of 50 sweeps: these two as
-what they add to the bound on every tenth and on every hundredth image, whose error is theirs. The deep Boltzmann
-machine (500-500-1000) learns by PCD-5 and mean field in its last stage, four sevenths of its steps; its score is the
-variational bound; the published one is of another net. Their schedules of training are others, which their papers do
-not give in full. Counted by `--plan` on one thread of an AMD EPYC in float32 with AVX2: rbm-cd1 0.15 h, rbm-cd3 0.22,
-rbm-cd25 1.0, rbm-pcd1 0.13, dbn 0.6, dbm 1.7; almost twice that with another training beside it.
+each, without fine-tuning, where theirs learned by CD-25: of the machines here, those that learn so are better, at an
+eighth of the cost of a step. Beside its variational bound stand by how much it exceeds the estimate of its first layer
+alone, row by row; the bound of 100 importance samples of h1, and the estimate of Murray & Salakhutdinov (2009) by
+chains of 50 sweeps: these two as what they add to the bound on every tenth and on every hundredth image, whose error is
+theirs. The deep Boltzmann machine (500-500-1000) learns by PCD-5 and mean field in its last stage, four sevenths of its
+steps; its score is the variational bound; the published one is of another net. Their schedules of training are others,
+which their papers do not give in full. Counted by `--plan` on one thread of an AMD EPYC in float32 with AVX2: rbm-cd1
+0.15 h, rbm-cd3 0.22, rbm-cd25 1.0, rbm-pcd1 0.13, dbn 0.6, dbm 1.7; almost twice that with another training beside it.
 
 A row's share of its full budget is 1 unless `--steps-share` says otherwise; the table says it.
 """

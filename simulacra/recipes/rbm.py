@@ -42,7 +42,8 @@ def rbm(spec: Spec, size: int, options: RBMOptions) -> Plan:
 
     command   simulacra train rbm --data mnist
     budget    50 passes over small sets, at most 20 000 steps
-    score     none measured yet
+    score     static binarised MNIST, 500 hidden units, PCD-1, 120 000 steps: AIS −86.75 ± 0.25 nats after 26 minutes on
+              one CPU core (docs/results.md)
     """
     options = resolve(spec, options)
     model = RBM(options.part(RBMConfig), spec)
