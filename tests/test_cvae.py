@@ -179,10 +179,19 @@ def test_the_measure_orders_bound_and_estimate():
     setting = Setting(test=lambda n: iter([(0, X)]), features=lambda x: x)
     found = Filling(FillingConfig(samples=500, importance=100)).compute(linear(True), setting)
     assert found["fill_bound"].value == pytest.approx(bound(True).mean().item(), abs=0.3)
-    assert found["fill_guess"].facts["targets"] == "grey"
+    assert {score.facts["targets"] for score in found.values()} == {"values"}
     assert found["fill_iwae"].facts["samples"] == 100
     weights = linear(True).fill_weights(X, 100, bits=True, seed=setting.seed)
     assert found["fill_iwae"].value == pytest.approx((weights.logsumexp(1) - math.log(100)).mean().item(), abs=1e-5)
+
+
+def test_what_is_filled_in_is_told_where_the_likelihood_is_of_bits():
+    setting = Setting(test=lambda n: iter([(0, X.clamp(-1, 1))]), features=lambda x: x)
+    found = Filling(FillingConfig(samples=2, importance=2)).compute(
+        CVAE(CVAEConfig(latent=2, width=8), SQUARE), setting
+    )
+    told = {name: score.facts["targets"] for name, score in found.items()}
+    assert told == {"fill_guess": "grey", "fill_bound": "grey", "fill_iwae": "bits"}
 
 
 def test_vectors_have_no_quadrants():
