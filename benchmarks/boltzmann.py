@@ -13,8 +13,8 @@ alone, row by row; the bound of 100 importance samples of h1, and the estimate o
 chains of 50 sweeps: these two as what they add to the bound on every tenth and on every hundredth image, whose error is
 theirs. The deep Boltzmann machine (500-500-1000) learns by PCD-5 and mean field in its last stage, four sevenths of its
 steps; its score is the variational bound; the published one is of another net. Their schedules of training are others,
-which their papers do not give in full. Counted by `--plan` on one thread of an AMD EPYC in float32 with AVX2: rbm-cd1
-0.15 h, rbm-cd3 0.22, rbm-cd25 1.0, rbm-pcd1 0.13, dbn 0.6, dbm 1.7; almost twice that with another training beside it.
+which their papers do not give in full. Counted by `--plan` on one thread of an AMD EPYC in float32 with AVX2, another
+process beside it for a part: rbm-cd1 0.2 h, rbm-cd3 0.3, rbm-cd25 1.8, rbm-pcd1 0.2, dbn 0.8, dbm 2.9.
 
 A row's share of its full budget is 1 unless `--steps-share` says otherwise; the table says it.
 """

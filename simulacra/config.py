@@ -32,6 +32,7 @@ Sizes = Annotated[tuple[Annotated[int, Field(ge=1)], ...], BeforeValidator(_alon
 
 
 LARGEST = 2**63 - 1
+"""What a machine's integers go up to."""
 
 
 class Config(BaseModel):

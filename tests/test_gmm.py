@@ -389,9 +389,7 @@ def test_a_warm_start_goes_on_from_the_model_it_is_given(tmp_path: Path) -> None
     simulacra.train("gmm", out=tmp_path / "a", steps=2, **HOW)  # a start, and one pass
     further = simulacra.train("gmm", out=tmp_path / "b", steps=1, origin=tmp_path / "a", **HOW)
     whole = simulacra.train("gmm", out=tmp_path / "c", steps=3, **HOW)
-    assert all(
-        torch.equal(a, b) for a, b in zip(further.model.state_dict().values(), whole.model.state_dict().values())
-    )
+    assert same(further, whole)
 
 
 def test_a_budget_that_ends_before_a_pass_does_is_refused(tmp_path: Path) -> None:
