@@ -11,6 +11,7 @@ import simulacra
 from simulacra import artifact
 from simulacra.data import Batch, Spec
 from simulacra.errors import UserError
+from simulacra.game import Clock
 from simulacra.metrics.ais import exact_log_z
 from simulacra.metrics.energy import Chib
 from simulacra.metrics.of_model import Setting
@@ -73,7 +74,9 @@ def _batch(x: Tensor) -> Batch:
 
 
 class Noisy(Draws):
-    """Draws in a cost's place, and whatever state it asks for."""
+    """Draws in a cost's place after the first step, and whatever state it asks for."""
+
+    clock = Clock(step=1)
 
     def __init__(self, n: int, **state: Tensor) -> None:
         super().__init__(n, seed=5)

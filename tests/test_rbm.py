@@ -166,7 +166,7 @@ def copier() -> RBM:
     return copied
 
 
-def played(rbm: RBM, chain: Tensor, persistent: bool) -> tuple[dict[str, float], Game]:
+def played(rbm: RBM, chain: Tensor, persistent: bool, step: int = 1) -> tuple[dict[str, float], Game]:
     player = Player(name="machine", module=rbm, optimizer=SGD(lr=1e-9))
     cost = partial(rbm.cost, k=2, persistent=persistent)
     round_ = Round(Move(name="machine", players=["machine"], cost=cost))
@@ -174,7 +174,7 @@ def played(rbm: RBM, chain: Tensor, persistent: bool) -> tuple[dict[str, float],
     game = Game([player], [round_], state, per_sample=state)
     x = torch.tensor([[1.0, 1, -1, -1], [1, 1, 1, -1]]).reshape(2, 1, 2, 2)
     batch = Batch(x=x, start=0, joint=2, pass_end=False, labels=None, index=torch.arange(2))
-    return game.step(lambda k: batch, Clock()), game
+    return game.step(lambda k: batch, Clock(step=step)), game
 
 
 def test_persistent_chains_stay_where_they_are_and_others_start_from_the_data() -> None:
@@ -187,6 +187,13 @@ def test_persistent_chains_stay_where_they_are_and_others_start_from_the_data() 
     assert torch.equal(game.state["chain"], chain)
     terms, _ = played(rbm, chain, persistent=False)
     assert terms["machine/divergence"] == pytest.approx(0.0, abs=1e-3)
+
+
+def test_persistent_chains_start_from_the_data() -> None:
+    rbm = copier()
+    terms, game = played(rbm, torch.zeros(2, 4), persistent=True, step=0)
+    assert terms["machine/divergence"] == pytest.approx(0.0, abs=1e-3)
+    assert torch.equal(game.state["chain"], torch.tensor([[1.0, 1, 0, 0], [1, 1, 1, 0]]))
 
 
 def test_weight_decay_is_half_the_squared_norm() -> None:

@@ -23,6 +23,7 @@ from simulacra.models.energy import (
     BitsConfig,
     EnergyModel,
     brightness,
+    contrastive_divergence,
     filters_of,
     in_float64,
     observed,
@@ -30,7 +31,7 @@ from simulacra.models.energy import (
     shown_bits,
     shrinking,
 )
-from simulacra.networks.boltzmann import Machine, bits, contrast, hidden_given, sweep
+from simulacra.networks.boltzmann import Machine, bits, hidden_given, sweep
 from simulacra.precision import full_precision
 from simulacra.randomness import Draws, Noise
 
@@ -122,8 +123,8 @@ class DBM(EnergyModel):
         with full_precision(batch.x.device):
             lower = self._up(observed(batch.x, self.config.bits, at), at, layer)
             copies = lower.repeat(1, 2) if layer == 0 else lower
-            found = contrast(self.doubled_machine(layer), copies, at, k)
-            return {"divergence": found.divergence} | shrinking(decay, self.coupled[layer].weight)
+            divergence = contrastive_divergence(self.doubled_machine(layer), copies, at, k, persistent=False)
+            return {"divergence": divergence} | shrinking(decay, self.coupled[layer].weight)
 
     @torch.no_grad()
     def _up(self, v: Tensor, noise: Noise, layers: int) -> Tensor:
@@ -145,9 +146,8 @@ class DBM(EnergyModel):
         field of the other even layers, less F of what the persistent chains of the state `chain` arrive at."""
         with full_precision(batch.x.device):
             even = self.posterior(observed(batch.x, self.config.bits, at))
-            found = contrast(self.machine, even, at, k, at.state("chain"))
-            at.write("chain", bits(found.after, at))
-            return {"divergence": found.divergence} | shrinking(decay, *(layer.weight for layer in self.coupled))
+            divergence = contrastive_divergence(self.machine, even, at, k, persistent=True)
+            return {"divergence": divergence} | shrinking(decay, *(layer.weight for layer in self.coupled))
 
     @torch.no_grad()
     def posterior(self, v: Tensor) -> Tensor:

@@ -22,6 +22,7 @@ from simulacra.models.energy import (
     BitsConfig,
     EnergyModel,
     brightness,
+    contrastive_divergence,
     filters_of,
     in_float64,
     observed,
@@ -134,16 +135,14 @@ class DBN(EnergyModel):
 
     def layer_cost(self, batch: Rows, at: At, layer: int, k: int, persistent: bool, decay: float) -> Terms:
         """The contrastive divergence of layer number `layer`, from 0, on what the layers below it make of the data;
-        the last one's is the top. `persistent`: its chains go on from the game's state `chain`."""
+        the last one's is the top. `persistent`: its chains never start anew."""
         with full_precision(batch.x.device):
             lower = self.recognised(observed(batch.x, self.config.bits, at), at, layer)
             top = layer == len(self.directed)
             machine = self.top.machine if top else self.directed[layer].tied
-            found = contrast(machine, lower[-1], at, k, at.state("chain") if persistent else None)
-            if persistent:
-                at.write("chain", bits(found.after, at))
+            divergence = contrastive_divergence(machine, lower[-1], at, k, persistent=persistent)
             base = {"base": self._base_rate_cost(lower[-1])} if top else {}
-            return {"divergence": found.divergence} | base | shrinking(decay, machine.weight)
+            return {"divergence": divergence} | base | shrinking(decay, machine.weight)
 
     @torch.no_grad()
     def recognised(self, v: Tensor, noise: Noise, layers: int) -> list[Tensor]:

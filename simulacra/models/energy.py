@@ -15,6 +15,7 @@ from simulacra.capabilities import LogProb
 from simulacra.config import Config
 from simulacra.data.spec import Spec
 from simulacra.errors import UserError
+from simulacra.game import At
 from simulacra.metrics.ais import (
     GaussianRBMPath,
     LogZ,
@@ -28,7 +29,7 @@ from simulacra.metrics.ais import (
 )
 from simulacra.models.base import Model
 from simulacra.models.bits import CUT, DRAWN, binarised, require_brightness
-from simulacra.networks.boltzmann import AnyMachine, Machine
+from simulacra.networks.boltzmann import AnyMachine, Machine, bits, contrast
 from simulacra.randomness import Draws, Noise
 
 M = TypeVar("M", bound=AnyMachine)
@@ -138,6 +139,16 @@ def brightness(x: Tensor, rule: Rule) -> Tensor:
     """The expected bits `[N, V]` of images `[N, ...]`."""
     x = x.flatten(1)
     return (x > 0).to(x.dtype) if rule == "threshold" else 0.5 * (x + 1.0)
+
+
+def contrastive_divergence(machine: AnyMachine, v: Tensor, at: At, k: int, *, persistent: bool) -> Tensor:
+    """F(v) − F(ṽ) `[N]`, ṽ being held fixed, after k steps of Gibbs sampling from v `[N, V]`; or, `persistent`, from
+    the hidden units `[N, H]` of chains in the game's state `chain`, which start from v at a stage's first step."""
+    goes_on = persistent and at.clock.step > 0
+    found = contrast(machine, v, at, k, at.state("chain") if goes_on else None)
+    if persistent:
+        at.write("chain", bits(found.after, at))
+    return found.divergence
 
 
 def shrinking(decay: float, *weights: Tensor) -> dict[str, Tensor]:

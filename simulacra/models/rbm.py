@@ -20,6 +20,7 @@ from simulacra.models.energy import (
     BitsConfig,
     EnergyModel,
     brightness,
+    contrastive_divergence,
     filters_of,
     in_float64,
     observed,
@@ -31,8 +32,6 @@ from simulacra.networks.boltzmann import (
     AnyMachine,
     GaussianMachine,
     Machine,
-    bits,
-    contrast,
     hidden_given,
     sweep,
 )
@@ -99,15 +98,12 @@ class RBM(EnergyModel):
     # The objective
 
     def cost(self, batch: Rows, at: At, k: int = 1, persistent: bool = False, decay: float = 0.0) -> Terms:
-        """F(v) − F(ṽ) `[N]`, ṽ after k steps of Gibbs sampling from v or from the game's state `chain`, the hidden
-        units `[N, H]` of chains that never start anew; and ½ `decay` ‖W‖²."""
+        """F(v) − F(ṽ) `[N]`, ṽ after k steps of Gibbs sampling from v, or of `persistent` chains, which never start
+        anew; and ½ `decay` ‖W‖²."""
         with full_precision(batch.x.device):
             v = self.observed(batch.x, at)
-            hidden = at.state("chain") if persistent else None
-            found = contrast(self.machine, v, at, k, hidden)
-            if persistent:
-                at.write("chain", bits(found.after, at))
-            return {"divergence": found.divergence} | shrinking(decay, self.weight)
+            divergence = contrastive_divergence(self.machine, v, at, k, persistent=persistent)
+            return {"divergence": divergence} | shrinking(decay, self.weight)
 
     def observed(self, x: Tensor, noise: Noise) -> Tensor:
         """Visible units `[N, V]` of data `[N, ...]`."""
