@@ -13,6 +13,7 @@ from simulacra.data import Spec
 from simulacra.errors import UserError
 from simulacra.metrics.ais import exact_log_z
 from simulacra.models.dbm import DBM, DBMConfig
+from simulacra.models.energy import Gibbs
 from simulacra.recipes import find
 from tests.test_dbn import Noisy, X, _batch
 from tests.test_rbm import drawn, frequencies, same_law, states
@@ -123,7 +124,7 @@ def test_the_gradient_is_that_of_the_bound() -> None:
     odd = torch.cat(layers_of(dbm)[1::2], 1)
     chain = odd[torch.multinomial(law, n, replacement=True, generator=torch.Generator().manual_seed(1))]
     x = X[[6, 9]].repeat(n // 2, 1, 1, 1)
-    terms = dbm.cost(_batch(x), Noisy(n, chain=chain), k=1, decay=0.0)  # type: ignore[arg-type]
+    terms = dbm.cost(_batch(x), Noisy(n, chain=chain), Gibbs(persistent=True), decay=0.0)  # type: ignore[arg-type]
     found = torch.autograd.grad(terms["divergence"].mean(), [*dbm.parameters()])
     machine = dbm.machine
     even = dbm.posterior(0.5 * (X[[6, 9]].flatten(1) + 1))

@@ -16,7 +16,7 @@ from simulacra.metrics.ais import exact_log_z
 from simulacra.metrics.energy import Chib
 from simulacra.metrics.of_model import Setting
 from simulacra.models.dbn import DBN, DBNConfig
-from simulacra.models.energy import in_float64
+from simulacra.models.energy import Gibbs, in_float64
 from simulacra.models.explaining import Layer, Posterior, chib_estimate, summed
 from simulacra.models.rbm import RBM, RBMConfig
 from simulacra.networks.boltzmann import contrast
@@ -76,7 +76,7 @@ def _batch(x: Tensor) -> Batch:
 class Noisy(Draws):
     """Draws in a cost's place after the first step, and whatever state it asks for."""
 
-    clock = Clock(step=1)
+    clock, progress = Clock(step=1), 0.0
 
     def __init__(self, n: int, **state: Tensor) -> None:
         super().__init__(n, seed=5)
@@ -297,7 +297,7 @@ def test_a_tied_layer_learns_as_a_machine_in_both_of_its_weights() -> None:
     with torch.no_grad():
         layer.generation.copy_(layer.recognition)
     x = X.repeat(4, 1, 1, 1)
-    terms = dbn.layer_cost(_batch(x), Noisy(64), layer=0, k=2, persistent=False, decay=0.1)  # type: ignore[arg-type]
+    terms = dbn.layer_cost(_batch(x), Noisy(64), layer=0, gibbs=Gibbs(2), decay=0.1)  # type: ignore[arg-type]
     gradients = torch.autograd.grad(sum(term.mean() for term in terms.values()), [*layer.parameters()])  # type: ignore[arg-type]
     machine = type(layer.tied)(*(part.detach().clone().requires_grad_() for part in layer.tied))
     noise = Noisy(64)
@@ -314,7 +314,7 @@ def test_a_tied_layer_learns_as_a_machine_in_both_of_its_weights() -> None:
 def test_the_top_learns_on_what_is_recognised_and_its_base_the_rates() -> None:
     dbn = model(3, 5)
     chain = torch.zeros(16, 5)
-    terms = dbn.layer_cost(_batch(X), Noisy(16, chain=chain), 1, 1, True, 0.0)  # type: ignore[arg-type]
+    terms = dbn.layer_cost(_batch(X), Noisy(16, chain=chain), 1, Gibbs(persistent=True), 0.0)  # type: ignore[arg-type]
     noise = Noisy(16)
     h = dbn.recognised(0.5 * (X.flatten(1) + 1) + 0 * noise.uniform(4), noise, 1)[1]
     gradient = torch.autograd.grad(terms["base"].mean(), dbn.top.base, retain_graph=True)[0]
@@ -325,7 +325,7 @@ def test_the_top_learns_on_what_is_recognised_and_its_base_the_rates() -> None:
 
 def test_each_term_of_the_up_down_algorithm_moves_its_own_weights() -> None:
     dbn = model(3, 2, 4)
-    terms = dbn.up_down_cost(_batch(X), Noisy(16), k=1)  # type: ignore[arg-type]
+    terms = dbn.up_down_cost(_batch(X), Noisy(16), Gibbs())  # type: ignore[arg-type]
     moved = {
         name: {
             key
@@ -349,7 +349,7 @@ def test_wake_descends_the_expected_reconstruction_and_sleep_stands_where_q_is_t
     _, dbn = unrolled_machine()
     n, v = 20_000, X[6:7]
     layer = dbn.directed[0]
-    terms = dbn.up_down_cost(_batch(v.expand(n, -1, -1, -1)), Noisy(n), k=40)  # type: ignore[arg-type]
+    terms = dbn.up_down_cost(_batch(v.expand(n, -1, -1, -1)), Noisy(n), Gibbs(40))  # type: ignore[arg-type]
     found = torch.autograd.grad(terms["wake"].mean(), layer.generation, retain_graph=True)[0]
     h, q = states(3).float(), recognised(dbn)[6].exp()
     exact = -(q * log_p_of(layer.down(h), states(4)[6].float())).sum()

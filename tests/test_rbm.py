@@ -19,6 +19,7 @@ from simulacra.metrics.energy import AIS
 from simulacra.metrics.likelihood import ELBO
 from simulacra.metrics.of_model import Setting
 from simulacra.models import energy
+from simulacra.models.energy import Gibbs
 from simulacra.models.rbm import RBM, RBMConfig
 from simulacra.networks.boltzmann import GaussianMachine, Machine, bits, contrast, hidden_given
 from simulacra.optimizers import SGD
@@ -168,7 +169,7 @@ def copier() -> RBM:
 
 def played(rbm: RBM, chain: Tensor, persistent: bool, step: int = 1) -> tuple[dict[str, float], Game]:
     player = Player(name="machine", module=rbm, optimizer=SGD(lr=1e-9))
-    cost = partial(rbm.cost, k=2, persistent=persistent)
+    cost = partial(rbm.cost, gibbs=Gibbs(2, persistent), decay=0.0)
     round_ = Round(Move(name="machine", players=["machine"], cost=cost))
     state = {"chain": chain} if persistent else {}
     game = Game([player], [round_], state, per_sample=state)
@@ -198,13 +199,31 @@ def test_persistent_chains_start_from_the_data() -> None:
 
 def test_weight_decay_is_half_the_squared_norm() -> None:
     rbm = model()
-    terms = rbm.cost(_batch(torch.ones(5, 1, 2, 2)), Noisy(5), decay=0.1)  # type: ignore[arg-type]
+    terms = rbm.cost(_batch(torch.ones(5, 1, 2, 2)), Noisy(5), Gibbs(), decay=0.1)  # type: ignore[arg-type]
     assert terms["decay"].item() == pytest.approx(0.05 * rbm.weight.square().sum().item())
 
 
+def test_growing_chains_spend_an_equal_share_of_the_stage_at_each_length() -> None:
+    growing = Gibbs(4, growing=True)
+    assert [growing.steps(share) for share in (0.0, 0.24, 0.25, 0.5, 0.75, 0.99, 1.0)] == [1, 1, 2, 3, 4, 4, 4]
+    rbm, x = model(), states(4).float()
+    found = rbm.cost(_batch(x), Noisy(16, progress=0.6), Gibbs(3, growing=True), 0.0)["divergence"]  # type: ignore[arg-type]
+    noise = Noisy(16)
+    v = rbm.observed(x, noise)
+    assert torch.equal(found, contrast(rbm.machine, v, noise, 2).divergence)
+
+
+@pytest.mark.parametrize("name", ["rbm", "dbn", "dbm"])
+def test_one_step_cannot_grow(name: str) -> None:
+    kind = find(name)
+    with pytest.raises(UserError, match="--growing true lets steps of Gibbs sampling grow to --k, which is 1"):
+        kind.build(SPEC, 100, kind.options(k=1, growing=True))
+
+
 class Noisy(Draws):
-    def __init__(self, n: int) -> None:
+    def __init__(self, n: int, progress: float = 0.0) -> None:
         super().__init__(n, seed=0)
+        self.progress, self.clock = progress, Clock(step=1, progress=progress)
 
 
 def _batch(x: Tensor) -> Batch:

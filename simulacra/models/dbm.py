@@ -22,6 +22,7 @@ from simulacra.models.energy import (
     SMOOTHING,
     BitsConfig,
     EnergyModel,
+    Gibbs,
     brightness,
     contrastive_divergence,
     filters_of,
@@ -118,12 +119,12 @@ class DBM(EnergyModel):
             return Machine(torch.cat([weight, weight], 1), lower.detach(), torch.cat([upper, upper]))
         return Machine(2.0 * weight, lower.detach(), upper)
 
-    def layer_cost(self, batch: Rows, at: At, layer: int, k: int, decay: float) -> Terms:
+    def layer_cost(self, batch: Rows, at: At, layer: int, gibbs: Gibbs, decay: float) -> Terms:
         """The contrastive divergence of one layer's machine, on what the layers below it make of the data."""
         with full_precision(batch.x.device):
             lower = self._up(observed(batch.x, self.config.bits, at), at, layer)
             copies = lower.repeat(1, 2) if layer == 0 else lower
-            divergence = contrastive_divergence(self.doubled_machine(layer), copies, at, k, persistent=False)
+            divergence = contrastive_divergence(self.doubled_machine(layer), copies, at, gibbs)
             return {"divergence": divergence} | shrinking(decay, self.coupled[layer].weight)
 
     @torch.no_grad()
@@ -141,12 +142,12 @@ class DBM(EnergyModel):
 
     # All together (§3)
 
-    def cost(self, batch: Rows, at: At, k: int, decay: float) -> Terms:
+    def cost(self, batch: Rows, at: At, gibbs: Gibbs, decay: float) -> Terms:
         """Minus the variational bound on log p(v), up to the entropy, which is held: F of the data beside the mean
         field of the other even layers, less F of what the persistent chains of the state `chain` arrive at."""
         with full_precision(batch.x.device):
             even = self.posterior(observed(batch.x, self.config.bits, at))
-            divergence = contrastive_divergence(self.machine, even, at, k, persistent=True)
+            divergence = contrastive_divergence(self.machine, even, at, gibbs)
             return {"divergence": divergence} | shrinking(decay, *(layer.weight for layer in self.coupled))
 
     @torch.no_grad()

@@ -21,6 +21,7 @@ from simulacra.models.energy import (
     SMOOTHING,
     BitsConfig,
     EnergyModel,
+    Gibbs,
     brightness,
     contrastive_divergence,
     filters_of,
@@ -133,14 +134,14 @@ class DBN(EnergyModel):
         upper.hidden_bias[:size] = lower.visible_bias
         upper.visible_bias.copy_(lower.hidden_bias - 0.5 * weights[0][:, size:].sum(1))
 
-    def layer_cost(self, batch: Rows, at: At, layer: int, k: int, persistent: bool, decay: float) -> Terms:
+    def layer_cost(self, batch: Rows, at: At, layer: int, gibbs: Gibbs, decay: float) -> Terms:
         """The contrastive divergence of layer number `layer`, from 0, on what the layers below it make of the data;
-        the last one's is the top. `persistent`: its chains never start anew."""
+        the last one's is the top."""
         with full_precision(batch.x.device):
             lower = self.recognised(observed(batch.x, self.config.bits, at), at, layer)
             top = layer == len(self.directed)
             machine = self.top.machine if top else self.directed[layer].tied
-            divergence = contrastive_divergence(machine, lower[-1], at, k, persistent=persistent)
+            divergence = contrastive_divergence(machine, lower[-1], at, gibbs)
             base = {"base": self._base_rate_cost(lower[-1])} if top else {}
             return {"divergence": divergence} | base | shrinking(decay, machine.weight)
 
@@ -159,12 +160,12 @@ class DBN(EnergyModel):
 
     # Fine-tuning (§5)
 
-    def up_down_cost(self, batch: Rows, at: At, k: int) -> Terms:
+    def up_down_cost(self, batch: Rows, at: At, gibbs: Gibbs) -> Terms:
         """The up-down algorithm (appendix B), all terms `[N]` in nats: `wake` fits p to what was recognised in data,
         `top` is the contrastive divergence of the top layers, `sleep` fits q to what then is generated from them."""
         with full_precision(batch.x.device):
             up = self.recognised(observed(batch.x, self.config.bits, at), at, len(self.directed))
-            found = contrast(self.top.machine, up[-1], at, k)
+            found = contrast(self.top.machine, up[-1], at, gibbs.steps(at.progress))
             down = self.generated(found.fantasy, at)
             wake = [bernoulli(layer.down(h), v) for layer, (v, h) in zip(self.directed, pairwise(up))]
             sleep = [bernoulli(layer.up(v), h) for layer, (v, h) in zip(self.directed, pairwise(down))]

@@ -4,7 +4,7 @@ bits of pixels; chains whose noise is a function of keys."""
 import hashlib
 from abc import abstractmethod
 from collections.abc import Sequence
-from typing import Any, ClassVar, Literal, TypeVar
+from typing import Any, ClassVar, Literal, NamedTuple, TypeVar
 
 import torch
 from pydantic import Field
@@ -141,12 +141,31 @@ def brightness(x: Tensor, rule: Rule) -> Tensor:
     return (x > 0).to(x.dtype) if rule == "threshold" else 0.5 * (x + 1.0)
 
 
-def contrastive_divergence(machine: AnyMachine, v: Tensor, at: At, k: int, *, persistent: bool) -> Tensor:
-    """F(v) − F(ṽ) `[N]`, ṽ being held fixed, after k steps of Gibbs sampling from v `[N, V]`; or, `persistent`, from
-    the hidden units `[N, H]` of chains in the game's state `chain`, which start from v at a stage's first step."""
-    goes_on = persistent and at.clock.step > 0
-    found = contrast(machine, v, at, k, at.state("chain") if goes_on else None)
-    if persistent:
+class Gibbs(NamedTuple):
+    """The chains behind a gradient.
+
+    Attributes:
+        k: steps of Gibbs sampling per update.
+        persistent: whether they go on from update to update.
+        growing: whether their steps grow from 1 to k over a stage, each number for an equal share of it
+            (Carreira-Perpiñán & Hinton 2005).
+    """
+
+    k: int = 1
+    persistent: bool = False
+    growing: bool = False
+
+    def steps(self, progress: float) -> int:
+        """At `progress` in [0, 1] through the stage."""
+        return min(1 + int(self.k * progress), self.k) if self.growing else self.k
+
+
+def contrastive_divergence(machine: AnyMachine, v: Tensor, at: At, gibbs: Gibbs) -> Tensor:
+    """F(v) − F(ṽ) `[N]`, ṽ being held fixed, a chain's steps from v `[N, V]`; or, where it is persistent, from the
+    hidden units `[N, H]` in the game's state `chain`, which start from v at a stage's first step."""
+    goes_on = gibbs.persistent and at.clock.step > 0
+    found = contrast(machine, v, at, gibbs.steps(at.progress), at.state("chain") if goes_on else None)
+    if gibbs.persistent:
         at.write("chain", bits(found.after, at))
     return found.divergence
 

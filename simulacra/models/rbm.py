@@ -19,6 +19,7 @@ from simulacra.models.energy import (
     SMOOTHING,
     BitsConfig,
     EnergyModel,
+    Gibbs,
     brightness,
     contrastive_divergence,
     filters_of,
@@ -97,12 +98,12 @@ class RBM(EnergyModel):
 
     # The objective
 
-    def cost(self, batch: Rows, at: At, k: int = 1, persistent: bool = False, decay: float = 0.0) -> Terms:
-        """F(v) − F(ṽ) `[N]`, ṽ after k steps of Gibbs sampling from v, or of `persistent` chains, which never start
-        anew; and ½ `decay` ‖W‖²."""
+    def cost(self, batch: Rows, at: At, gibbs: Gibbs, decay: float) -> Terms:
+        """F(v) − F(ṽ) `[N]`, ṽ after steps of Gibbs sampling from v, or of chains that never start anew; and
+        ½ `decay` ‖W‖²."""
         with full_precision(batch.x.device):
             v = self.observed(batch.x, at)
-            divergence = contrastive_divergence(self.machine, v, at, k, persistent=persistent)
+            divergence = contrastive_divergence(self.machine, v, at, gibbs)
             return {"divergence": divergence} | shrinking(decay, self.weight)
 
     def observed(self, x: Tensor, noise: Noise) -> Tensor:

@@ -5,6 +5,7 @@ from pydantic import Field
 from simulacra.config import Config
 from simulacra.data.spec import Spec
 from simulacra.errors import UserError
+from simulacra.models.energy import Gibbs
 from simulacra.optimizers import SGD, Schedule
 
 
@@ -12,10 +13,19 @@ class ContrastOptions(Config):
     """How a machine descends F(data) − F(chain)."""
 
     k: int = Field(1, ge=1, description="steps of Gibbs sampling per update: CD-k, PCD-k")
+    growing: bool = Field(
+        False, description="whether those steps grow from 1 to `k` over each stage, evenly, or are `k` from the start"
+    )
     decay: float = Field(1e-4, ge=0, description="weight decay: times half the squared norm of the weights")
     batch: int = Field(100, ge=1, description="images per step, and persistent chains")
     momentum: float = Field(0.5, ge=0, lt=1, description="momentum of the gradient")
     schedule: Schedule = Field("linear", description="how the learning rate falls over each stage")
+
+    def gibbs(self, persistent: bool) -> Gibbs:
+        """The chains. Raises UserError where one step is to grow."""
+        if self.growing and self.k == 1:
+            raise UserError("--growing true lets steps of Gibbs sampling grow to --k, which is 1: give a larger one")
+        return Gibbs(self.k, persistent, self.growing)
 
 
 class DeepOptions(ContrastOptions):

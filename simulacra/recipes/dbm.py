@@ -52,13 +52,14 @@ def dbm(spec: Spec, size: int, options: DBMOptions) -> Plan:
 
 def _layer_game(model: DBM, number: int, player: Player, options: DBMOptions) -> Game:
     """One layer descends the contrastive divergence of its doubled machine."""
-    return Game.single(player, partial(model.layer_cost, layer=number, k=options.k, decay=options.decay))
+    gibbs = options.gibbs(persistent=False)
+    return Game.single(player, partial(model.layer_cost, layer=number, gibbs=gibbs, decay=options.decay))
 
 
 def _joint_game(model: DBM, players: list[Player], options: DBMOptions) -> Game:
     """All layers at once, with chains of the odd layers; `gain` is the share of the learning rate."""
     names = [player.name for player in players]
-    cost = partial(model.cost, k=options.k, decay=options.decay)
+    cost = partial(model.cost, gibbs=options.gibbs(persistent=True), decay=options.decay)
     state = {"chain": torch.zeros(options.batch, sum(options.hidden[::2]))}
     move = Move(name="all", players=names, cost=cost, gain=options.joint_rate)
     return Game(players, [Round(move)], state, per_sample=state)

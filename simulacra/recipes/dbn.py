@@ -92,7 +92,7 @@ def _count(batch: Rows, at: At) -> Mapping[str, Tensor]:
 
 def _layer_game(model: DBN, number: int, player: Player, options: DBNOptions) -> Game:
     """One layer descends its contrastive divergence; those below it stand still."""
-    given = {"layer": number, "k": options.k, "persistent": options.persistent, "decay": options.decay}
+    given = {"layer": number, "gibbs": options.gibbs(options.persistent), "decay": options.decay}
     move = Move(name=player.name, players=[player.name], cost=partial(model.layer_cost, **given))
     state = {"chain": torch.zeros(options.batch, options.hidden[number])} if options.persistent else {}
     return Game([player], [Round(move)], state, per_sample=state)
@@ -101,5 +101,5 @@ def _layer_game(model: DBN, number: int, player: Player, options: DBNOptions) ->
 def _up_down_game(model: DBN, players: list[Player], options: DBNOptions) -> Game:
     """All layers at once; `gain` is the share of the learning rate, the optimiser being linear in gradients."""
     names = [player.name for player in players]
-    cost = partial(model.up_down_cost, k=options.k)
+    cost = partial(model.up_down_cost, gibbs=options.gibbs(persistent=False))
     return Game(players, [Round(Move(name="up-down", players=names, cost=cost, gain=options.fine_rate or 0.0))])

@@ -56,7 +56,7 @@ def rbm(spec: Spec, size: int, options: RBMOptions) -> Plan:
         clip=options.clip,
         rate=schedule(options.schedule),
     )
-    cost = partial(model.cost, k=options.k, persistent=options.persistent, decay=options.decay)
+    cost = partial(model.cost, gibbs=options.gibbs(options.persistent), decay=options.decay)
     state = {"chain": torch.zeros(options.batch, options.hidden)} if options.persistent else {}
     game = Game([player], [Round(Move(name="machine", players=["machine"], cost=cost))], state, per_sample=state)
     stage = Stage(name="train", game=game, steps=budget(50, size, options.batch, within=(2000, 20_000)))

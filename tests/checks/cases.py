@@ -84,7 +84,7 @@ CASES = [
     recipe("rbm", hidden="6", persistent="false", average="0.9", bits="threshold", decay="0"),
     recipe("rbm", "ring", hidden="5", batch="16", lr="0.1"),
     recipe("dbn", hidden="7,6,5", batch="16"),
-    recipe("dbn", hidden="6,5", persistent="false", fine_tuning="1", decay="0"),
+    recipe("dbn", hidden="6,5", persistent="false", k="2", growing="true", fine_tuning="1", decay="0"),
     recipe("dbm", hidden="5,4,3", batch="16"),
     recipe("vae", width="16", latent="3", covariance="full", beta="2", likelihood="gaussian", learned_sigma="true"),
     recipe("vae", width="16", latent="3", free_bits="0.5", per_sample=False),
