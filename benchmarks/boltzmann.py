@@ -51,7 +51,8 @@ DATA, STEPS, SWEEPS, SHOWN = "binarized_mnist", 60_000, 50, 20
 MACHINES = {
     "rbm-cd1": {"k": "1", "persistent": "false"},
     "rbm-cd3": {"k": "3", "persistent": "false"},
-    "rbm-cd25": {"k": "25", "persistent": "false"},
+    "rbm-cd25": {"k": "25", "persistent": "false", "growing": "true", "decay": "1e-3"},
+    "rbm-cd25-fixed": {"k": "25", "persistent": "false"},
     "rbm-pcd1": {"k": "1", "persistent": "true"},
     "rbm-pcd1-longer": {"k": "1", "persistent": "true"},
 }

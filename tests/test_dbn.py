@@ -400,6 +400,26 @@ def test_the_lower_layer_stands_still_while_the_upper_one_learns(tmp_path: Path)
     assert torch.equal(at[3]["player/layer2/weight"], at[4]["player/layer2/weight"])
 
 
+def test_a_layer_that_is_the_machine_below_it_goes_on_at_a_rate_of_its_own() -> None:
+    kind = find("dbn")
+
+    def step(layer: str, **options: object) -> Tensor:
+        torch.manual_seed(0)
+        plan = kind.build(SPEC, 100, kind.options(hidden=(3, 5), batch=16, **options))
+        (game,) = (stage.game for stage in plan.stages if stage.name == layer)
+        (before,) = (player.module.state_dict() for player in game.players.values())
+        before = {name: value.clone() for name, value in before.items()}
+        game.step(lambda k: _batch(X), Clock())
+        (after,) = (player.module.state_dict() for player in game.players.values())
+        return torch.cat([(after[name] - before[name]).flatten() for name in before])
+
+    whole, half = step("layer2", unrolled_rate=1.0), step("layer2", unrolled_rate=0.5)
+    assert whole.abs().max() > 1e-3
+    assert torch.allclose(whole, 2.0 * half, atol=1e-6)
+    assert torch.allclose(step("layer2"), 0.1 * whole, atol=1e-6)
+    assert torch.equal(step("layer1", unrolled_rate=1.0), step("layer1", unrolled_rate=0.5))
+
+
 def test_a_run_goes_on_bit_for_bit_in_every_stage(tmp_path: Path) -> None:
     whole = trained(tmp_path / "whole", 10)
     for steps in (2, 5, 9, 10):
@@ -431,6 +451,8 @@ def test_mistakes_are_named() -> None:
         kind.build(Spec(kind="vector", shape=(2,), classes=None), 100, kind.options())
     with pytest.raises(UserError, match="--fine-tuning 1"):
         kind.build(SPEC, 100, kind.options(fine_rate=0.2))
+    with pytest.raises(UserError, match="--unrolled-rate is of layers that start as the machine below them"):
+        kind.build(SPEC, 100, kind.options(hidden=(6, 3), unrolled_rate=0.2))
     with pytest.raises(UserError, match="hidden"):
         kind.options().with_overrides({"hidden": "5"}, "dbn")
     with pytest.raises(UserError, match=r"outside \[-1, 1\]"):

@@ -26,6 +26,9 @@ class DBNOptions(DBNConfig, DeepOptions):
         True,
         description="whether chains of a layer's stage go on from update to update (PCD), as up-down's do not",
     )
+    unrolled_rate: float | None = Field(
+        None, gt=0, description="learning rate of a layer that starts as the machine below it, as a share of `lr` (0.1)"
+    )
     fine_tuning: float = Field(
         0.0, ge=0, description="length of the up-down stage, in units of a layer's; 0 leaves it out"
     )
@@ -42,37 +45,50 @@ class DBNOptions(DBNConfig, DeepOptions):
 )
 def dbn(spec: Spec, size: int, options: DBNOptions) -> Plan:
     """Each layer in turn learns as a restricted Boltzmann machine of what the layers below make of the data, starting
-    as the machine below it upside down where it has the units for that; then, where asked for (`--fine-tuning 1`), all
-    together by the up-down algorithm.
+    as the machine below it upside down where it has the units for that, and then at a lower rate; then, where asked for
+    (`--fine-tuning 1`), all together by the up-down algorithm.
 
     command   simulacra train dbn --data mnist
     budget    50 passes a layer over small sets, at most 20 000 steps a layer
     score     none measured yet
     """
     require_brightness_of(spec, "dbn")
-    options = resolve(options)
+    options = resolve(options, unrolled := starts(spec, options))
     model = DBN(options.part(DBNConfig), spec)
     modules = {f"layer{number}": layer for number, layer in enumerate([*model.directed, model.top], start=1)}
     optimizer, rate = options.optimizer, schedule(options.schedule)
     players = [Player(name=name, module=layer, optimizer=optimizer, rate=rate) for name, layer in modules.items()]
     steps = budget(50, size, options.batch, within=(1000, 20_000))
-    games = [_layer_game(model, number, player, options) for number, player in enumerate(players)]
+    rates = [options.unrolled_rate or 1.0 if layer in unrolled else 1.0 for layer in range(len(players))]
+    games = [_layer_game(model, number, player, rates[number], options) for number, player in enumerate(players)]
     stages = [Stage(name=player.name, game=game, steps=steps) for player, game in zip(players, games)]
-    sizes = [spec.numel, *options.hidden]
-    for layer in reversed(range(1, len(players))):
-        if sizes[layer + 1] >= sizes[layer - 1]:
-            stages.insert(layer, _start(model, layer, players[layer]))
+    for layer in reversed(unrolled):
+        stages.insert(layer, _start(model, layer, players[layer]))
     if options.fine_tuning:
         length = max(round(steps * options.fine_tuning), 1)
         stages += [Stage(name="up-down", game=_up_down_game(model, players, options), steps=length)]
     return Plan(model=model, stages=stages, batch=options.batch, options=options, prepare=model.prepare)
 
 
-def resolve(options: DBNOptions) -> DBNOptions:
+def starts(spec: Spec, options: DBNOptions) -> list[int]:
+    """The layers, from 0, that start as the machine below them upside down: those with units enough."""
+    sizes = [spec.numel, *options.hidden]
+    return [layer for layer in range(1, len(options.hidden)) if sizes[layer + 1] >= sizes[layer - 1]]
+
+
+def resolve(options: DBNOptions, unrolled: list[int]) -> DBNOptions:
     """Settle what was left open. Raises UserError for a rate of a stage that is left out."""
     if options.fine_rate and not options.fine_tuning:
         raise UserError("--fine-rate is of the up-down stage: leave it out, or add --fine-tuning 1")
-    return options.model_copy(update={"fine_rate": options.fine_rate or (0.1 if options.fine_tuning else None)})
+    if options.unrolled_rate and not unrolled:
+        raise UserError(
+            "--unrolled-rate is of layers that start as the machine below them, and none has units enough: leave it out"
+        )
+    settled = {
+        "fine_rate": options.fine_rate or (0.1 if options.fine_tuning else None),
+        "unrolled_rate": options.unrolled_rate or (0.1 if unrolled else None),
+    }
+    return options.model_copy(update=settled)
 
 
 def _start(model: DBN, layer: int, player: Player) -> Stage:
@@ -90,10 +106,11 @@ def _count(batch: Rows, at: At) -> Mapping[str, Tensor]:
     return {"rows": torch.tensor(len(batch.x))}
 
 
-def _layer_game(model: DBN, number: int, player: Player, options: DBNOptions) -> Game:
-    """One layer descends its contrastive divergence; those below it stand still."""
+def _layer_game(model: DBN, number: int, player: Player, rate: float, options: DBNOptions) -> Game:
+    """One layer descends its contrastive divergence, at this share of the learning rate, the optimiser being linear in
+    gradients; those below it stand still."""
     given = {"layer": number, "gibbs": options.gibbs(options.persistent), "decay": options.decay}
-    move = Move(name=player.name, players=[player.name], cost=partial(model.layer_cost, **given))
+    move = Move(name=player.name, players=[player.name], cost=partial(model.layer_cost, **given), gain=rate)
     state = {"chain": torch.zeros(options.batch, options.hidden[number])} if options.persistent else {}
     return Game([player], [Round(move)], state, per_sample=state)
 
