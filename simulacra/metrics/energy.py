@@ -2,7 +2,6 @@
 
 from collections.abc import Callable
 from dataclasses import replace
-from math import hypot
 from typing import ClassVar
 
 from pydantic import Field
@@ -11,7 +10,7 @@ from torch import Tensor
 from simulacra import config as settings
 from simulacra.capabilities import HasChib, HasPartition
 from simulacra.metrics.ais import LogZ, paper_betas
-from simulacra.metrics.likelihood import of_all_rows
+from simulacra.metrics.likelihood import joined, of_all_rows
 from simulacra.metrics.measure import Score, mean_score
 from simulacra.metrics.of_model import ModelMeasure, Setting
 
@@ -96,11 +95,9 @@ def _normalised(
         return unnormalised(first, rows).double().cpu()[:, None]
 
     found = of_all_rows(name, setting, config.rows, record)[:, 0]
-    rows = mean_score(found)
-    facts = {"kind": _kind(tight, log_z), **log_z.facts()}
-    facts |= {"rows_standard_error": rows.standard_error, "rows": {"real": len(found)}}
-    error = hypot(rows.standard_error or 0.0, log_z.standard_error)
-    return Score(value=rows.value - log_z.value, standard_error=error, facts=facts)
+    score = mean_score(found)
+    facts = {"kind": _kind(tight, log_z), "rows_standard_error": score.standard_error, "rows": {"real": len(found)}}
+    return joined(replace(score, value=score.value - log_z.value, facts=facts), log_z)
 
 
 def _kind(tight: bool, log_z: LogZ) -> str:

@@ -12,6 +12,7 @@ from torch import Tensor
 from simulacra import config as settings
 from simulacra.capabilities import HasLogProb, HasLogWeights, HasPartition
 from simulacra.errors import UserError
+from simulacra.metrics.ais import LogZ
 from simulacra.metrics.measure import Kept, Score, mean_score
 from simulacra.metrics.of_model import ModelMeasure, Setting
 
@@ -108,9 +109,11 @@ def weighted_bound(
 
 def _with_log_z(score: Score, model: object, setting: Setting) -> Score:
     """The score of a model whose log Z was estimated for it, with the error of that one joined to its own."""
-    if not isinstance(model, HasPartition):
-        return score
-    log_z = model.partition(seed=setting.seed)
+    return joined(score, model.partition(seed=setting.seed)) if isinstance(model, HasPartition) else score
+
+
+def joined(score: Score, log_z: LogZ) -> Score:
+    """The score with the error of log Z joined to its own, and what is known of log Z."""
     error = hypot(score.standard_error or 0.0, log_z.standard_error)
     return replace(score, standard_error=error, facts={**score.facts, **log_z.facts()})
 
