@@ -4,17 +4,20 @@
 
 Protocol (Salakhutdinov & Murray 2008): 500 hidden units by CD-1, CD-3 and CD-25, and by PCD-1 beside them, batches of
 100, 100 passes over the 60 000 training images at a rate that falls linearly from 0.05 to zero, and PCD-1 for twice as
-long too; log Z by 100 runs of annealed importance sampling along their 14 500 steps from the base rates of the training
-bits, with its standard error and, in brackets, the logarithms of the estimate less and plus three of them. Errors of
-log p(x) are of the rows and of log Z together. The deep belief net (500-2000) learns both layers by PCD-1, 100 passes
-each, without fine-tuning, where theirs learned by CD-25: of the machines here, those that learn so are better, at an
-eighth of the cost of a step. Beside its variational bound stand by how much it exceeds the estimate of its first layer
-alone, row by row; the bound of 100 importance samples of h1, and the estimate of Murray & Salakhutdinov (2009) by
-chains of 50 sweeps: these two as what they add to the bound on every tenth and on every hundredth image, whose error is
-theirs. The deep Boltzmann machine (500-500-1000) learns by PCD-5 and mean field in its last stage, four sevenths of its
-steps; its score is the variational bound; the published one is of another net. Their schedules of training are others,
-which their papers do not give in full. Counted by `--plan` on one thread of an AMD EPYC in float32 with AVX2, another
-process beside it for a part: rbm-cd1 0.2 h, rbm-cd3 0.3, rbm-cd25 1.8, rbm-pcd1 0.2, dbn 0.8, dbm 2.9.
+long too. The steps of CD-25 grow from 1 to 25, each number for as many updates, with a weight decay of 10⁻³;
+`rbm-cd25-fixed` has 25 from the start and the decay of the others, 10⁻⁴. log Z is of 100 runs of annealed importance
+sampling along their 14 500 steps from the base rates of the training bits, with its standard error and, in brackets,
+the logarithms of the estimate less and plus three of them. Errors of log p(x) are of the rows and of log Z together.
+
+The deep belief net (500-2000) learns both layers by PCD-1, 100 passes each, the upper one from the lower one upside
+down and at a tenth of the rate, without fine-tuning; theirs learned by CD-25. Beside its variational bound stand by how
+much it exceeds the estimate of its first layer alone, row by row; the bound of 100 importance samples of h1, and the
+estimate of Murray & Salakhutdinov (2009) by chains of 50 sweeps: these two as what they add to the bound on every tenth
+and on every hundredth image, whose error is theirs. The deep Boltzmann machine (500-500-1000) learns by PCD-5 and mean
+field in its last stage, four sevenths of its steps; its score is the variational bound; the published one is of another
+net. Their schedules of training are others, which their papers do not give in full. Counted by `--plan` on one thread
+of an AMD EPYC in float32 with AVX2, another process beside it for a part: rbm-cd1 0.2 h, rbm-cd3 0.3, rbm-cd25-fixed
+1.8, rbm-pcd1 0.2, dbn 0.8, dbm 2.9; growing to 25 is half of the fixed, by arithmetic.
 
 A row's share of its full budget is 1 unless `--steps-share` says otherwise; the table says it.
 """
