@@ -1,21 +1,28 @@
 """All that a GPU should show, in one command; about ten minutes on a recent one.
 
-    SIMULACRA_DATA=... python benchmarks/gpu.py --out FOLDER
+    SIMULACRA_DATA=... python benchmarks/gpu.py --out FOLDER [--tables tractable boltzmann ... --seconds 540]
 
 Throughput against the tutorial's loop; the MNIST rows of docs/results.md, judged on the GPU and on the CPU; an
 interrupted run against an uninterrupted one under --deterministic; the step of every recipe in both precisions. All
 that is printed goes to FOLDER/gpu.log.
+
+With `--tables`, instead: the rows of these tables that docs/results lacks are trained there. When the time is up their
+trainings write checkpoints and end, and the same command goes on from these, in runs/, if it is called again.
+docs/results.md, results and images are copied to FOLDER.
 """
 
 import argparse
 import json
 import os
+import shutil
+import signal
 import subprocess
 import sys
 import time
 from pathlib import Path
 
-HERE = Path(__file__).parent
+HERE = Path(__file__).resolve().parent
+DOCS = HERE.parent / "docs"
 SIMULACRA = [sys.executable, "-m", "simulacra"]
 
 
@@ -30,12 +37,19 @@ class Report:
         print(text, flush=True)
         print(text, file=self.file, flush=True)
 
-    def run(self, *command: object) -> None:
+    def run(self, *command: object, seconds: float | None = None) -> None:
+        """After so many `seconds` it is told to end, and waited for."""
         began = time.monotonic()
         words = [*map(str, command)]
         self.say(f"$ {' '.join(words)}")
-        done = subprocess.run(words, capture_output=True, text=True)
-        self.say(f"{done.stdout}{done.stderr[-2000:]}exit {done.returncode} after {time.monotonic() - began:.0f} s\n")
+        pipes = {"stdout": subprocess.PIPE, "stderr": subprocess.PIPE, "text": True}
+        with subprocess.Popen(words, start_new_session=True, cwd=HERE.parent, **pipes) as process:
+            try:
+                out, err = process.communicate(timeout=seconds)
+            except subprocess.TimeoutExpired:
+                os.killpg(process.pid, signal.SIGTERM)  # those that it has started too
+                out, err = process.communicate()
+        self.say(f"{out}{err[-2000:]}exit {process.returncode} after {time.monotonic() - began:.0f} s\n")
 
 
 def resumed_equals_whole(report: Report, folder: Path) -> None:
@@ -59,11 +73,28 @@ def judged_alike(report: Report, run: Path) -> None:
     report.say(json.dumps({"seconds on cuda and cpu": [entry["seconds"] for entry in book], "scores": values}))
 
 
+def tables(report: Report, folder: Path, names: list[str], jobs: int, seconds: float) -> None:
+    """Train what is missing of the tables, in their order, until the time is up."""
+    until = time.monotonic() + seconds
+    for name in names:
+        if (left := until - time.monotonic()) > 0:
+            report.run(sys.executable, "-m", f"benchmarks.{name}", "--jobs", jobs, seconds=left)
+    for kind in ("results", "images"):
+        shutil.copytree(DOCS / kind, folder / kind, dirs_exist_ok=True)
+    shutil.copy(DOCS / "results.md", folder)
+
+
 def main() -> None:
     parser = argparse.ArgumentParser()
     parser.add_argument("--out", type=Path, default=Path(os.environ.get("OUT", "runs/gpu")))
-    folder = parser.parse_args().out
+    parser.add_argument("--tables", nargs="+", default=[], help="names of the scripts in benchmarks/ to call")
+    parser.add_argument("--jobs", type=int, default=6, help="their trainings side by side")
+    parser.add_argument("--seconds", type=float, default=540.0, help="for all of them")
+    given = parser.parse_args()
+    folder = given.out.resolve()
     report = Report(folder)
+    if given.tables:
+        return tables(report, folder, given.tables, given.jobs, given.seconds)
     report.run(sys.executable, HERE / "throughput.py", "--device", "cuda")
     for recipe in ("vae", "gan", "dcgan"):
         report.run(*SIMULACRA, "benchmark", recipe, "--data", "mnist", "--device", "cuda", "--json")
