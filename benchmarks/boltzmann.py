@@ -22,7 +22,7 @@ of an AMD EPYC in float32 with AVX2, another process beside it for a part: rbm-c
 A row's share of its full budget is 1 unless `--steps-share` says otherwise; the table says it.
 """
 
-from collections.abc import Iterable, Mapping
+from collections.abc import Mapping
 from math import hypot, inf
 from pathlib import Path
 from typing import Any
@@ -31,19 +31,7 @@ import numpy as np
 import torch
 
 import simulacra
-from benchmarks.tables import (
-    ROOT,
-    Row,
-    Table,
-    arguments,
-    chosen,
-    circumstances,
-    draw_strips,
-    markdown,
-    pictured,
-    plan,
-    write,
-)
+from benchmarks.tables import ROOT, Row, Table, conduct, draw_strips, markdown, pictured
 from simulacra.data import open_data
 from simulacra.data.batch import to_unit
 from simulacra.metrics.likelihood import weighted_bound
@@ -72,14 +60,11 @@ HEAD = [
 ]  # fmt: skip
 
 
-def rows(share: float = 1.0) -> list[Row]:
-    """The machines, and the net; `share` of the full budget."""
+def rows() -> list[Row]:
+    """The machines, and the net."""
     kinds = {key: ("rbm", {"hidden": "500"} | options) for key, options in MACHINES.items()}
     kinds |= {"dbn": ("dbn", NET), "dbm": ("dbm", {"hidden": "500,500,1000", "k": "5"})}
-    return [
-        Row(key, kind, DATA, max(round(share * STEPS * TIMES.get(key, 1)), 2), options)
-        for key, (kind, options) in kinds.items()
-    ]
+    return [Row(key, kind, DATA, STEPS * TIMES.get(key, 1), options) for key, (kind, options) in kinds.items()]
 
 
 def judge(run: Path) -> dict[str, Any]:
@@ -128,11 +113,11 @@ def _rows(split: str) -> torch.Tensor:
     return to_unit(source.rows(np.arange(len(source))))
 
 
-def text(done: dict[str, dict[str, Any]], listed: list[Row]) -> str:
+def text(done: dict[str, dict[str, Any]]) -> str:
     """A line per finished row, and the figures."""
-    table = markdown(HEAD, [_line(row, done[row.key]) for row in listed if row.key in done])
-    shown = pictured("boltzmann", (row.key for row in listed if row.key in done), "filters, Gibbs chains and samples")
-    return "\n\n".join([table, *shown, *circumstances(done)])
+    there = [row for row in rows() if row.key in done]
+    table = markdown(HEAD, [_line(row, done[row.key]) for row in there])
+    return "\n\n".join([table, *pictured("boltzmann", (row.key for row in there), "filters, Gibbs chains and samples")])
 
 
 def _line(row: Row, found: dict[str, Any]) -> list[object]:
@@ -143,16 +128,15 @@ def _line(row: Row, found: dict[str, Any]) -> list[object]:
         f"{found[name][0] + base:.2f} ± {found[name][1]:.2f}" if name in found else "-"
         for name, base in (("over", 0.0), ("weighted", found["ais"]), ("chib", found["ais"]))
     ]
-    share = int(found["command"].split("--steps ")[1].split()[0]) / (STEPS * TIMES.get(row.key, 1))
     score, chains = f"{found['ais']:.2f} ± {found['error']:.2f}", f"{facts.get('effective_chains', 0.0):.0f}"
     published, command = PUBLISHED.get(row.key, "-"), f"`{found['command']}`"
-    return [row.key, score, log_z, chains, published, *more, f"{share:.2f}", found["seconds"], command]
+    return [row.key, score, log_z, chains, published, *more, row.share(found), found["seconds"], command]
 
 
-def picture(folder: Path, keys: Iterable[str]) -> None:
+def picture(folder: Path) -> None:
     """Draw, of each run that is there, the filters of its first hidden units, and where Gibbs chains lead test bits."""
     given = _rows("test")[:: 10_000 // SHOWN]  # the rows are sorted by digit
-    for key in keys:
+    for key in (row.key for row in rows()):
         if (folder / key / "model").exists():
             model: Any = simulacra.load(folder / key)
             chains = [(f"after {n}", model.gibbs(given, n)) for n in (1, 10, 100, 1000)]
@@ -161,19 +145,7 @@ def picture(folder: Path, keys: Iterable[str]) -> None:
 
 
 def main() -> None:
-    parser = arguments(__doc__)
-    parser.add_argument("--steps-share", type=float, default=1.0, help="of the full budget (default: all of it)")
-    given = parser.parse_args()
-    listed = rows(given.steps_share)
-    todo, table = chosen(listed, given.only), Table("boltzmann", listed, judge)
-    if given.plan:
-        return plan(todo)
-    if given.again:
-        table.again(given.out / "boltzmann", todo)
-    elif not given.show:
-        table.run(given.out / "boltzmann", given.jobs, todo)
-        picture(given.out / "boltzmann", (row.key for row in listed))
-    write("boltzmann", text(done, listed) if (done := table.done()) else "Not run yet.")
+    conduct(__doc__, lambda out: Table("boltzmann", rows(), judge), text, finish=picture, shortens=True)
 
 
 if __name__ == "__main__":

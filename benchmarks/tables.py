@@ -18,7 +18,7 @@ import time
 import traceback
 from collections.abc import Callable, Iterable, Sequence
 from concurrent.futures import ThreadPoolExecutor
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
 from pathlib import Path
 from typing import Any
 
@@ -65,6 +65,21 @@ class Row:
             word for name, value in (self.options | self.run).items() for word in (f"--{name.replace('_', '-')}", value)
         ]
         return ["train", self.recipe, "--data", self.data, "--steps", str(self.steps), "--seed", str(self.seed), *own]
+
+    def shortened(self, share: float) -> "Row":
+        """With this share of its steps, and of those between what is due every so many."""
+        every = {name: str(max(round(share * int(n)), 1)) for name, n in self.run.items() if name.endswith("_every")}
+        return replace(self, steps=max(round(share * self.steps), 2), run=self.run | every)
+
+    def share(self, found: dict[str, Any]) -> str:
+        """What share of its steps was trained; less than all of them awaits a GPU."""
+        share = updates(found) / self.steps
+        return f"{share:.2f}" + (", awaits GPU" if share < 1 else "")
+
+
+def updates(found: dict[str, Any]) -> int:
+    """The steps that the command of a finished row asked for."""
+    return int(found["command"].split("--steps ")[1].split()[0])
 
 
 Judge = Callable[[Path], dict[str, Any]]
@@ -342,12 +357,19 @@ def conduct(
     text: Callable[[dict[str, dict[str, Any]]], str],
     prepare: Callable[[Path], None] = lambda folder: None,
     finish: Callable[[Path], None] = lambda folder: None,
+    shortens: bool = False,
 ) -> None:
     """What a script of one table does: plan, or train what is missing of the table that `make` makes for the folder
-    of its runs; then write `text` of all finished rows. `prepare` and `finish` are called before and after training."""
-    given = arguments(description).parse_args()
+    of its runs; then write `text` of all finished rows. `prepare` and `finish` are called before and after training.
+    `shortens`: rows may be trained for a share of their steps, which `text` tells then."""
+    parser = arguments(description)
+    if shortens:
+        parser.add_argument("--steps-share", type=float, default=1.0, help="of the full budget (default: all of it)")
+    given = parser.parse_args()
     table = make(given.out)
     folder, todo = given.out / table.name, chosen(table.rows, given.only)
+    if shortens:
+        todo = [row.shortened(given.steps_share) for row in todo]
     if given.plan:
         return plan(todo)
     if given.again:

@@ -12,8 +12,9 @@ nothing is chosen by it. Published figures are of pytorch-generative's documenta
 with uniform noise on [0, 1) added once (seed 0), a lower bound on log P(image) on average. Bits per dimension are nats
 over 784 ln 2.
 
-Cost of a training step and hours before anything is trained: `--plan`. A figure of each system shows ten samples, and
-of those on bits what the upper halves of ten test images are completed to.
+A row's share of its full budget is 1 unless `--steps-share` says otherwise; the table says it. Cost of a training step
+and hours before anything is trained: `--plan`. A figure of each system shows ten samples, and of those on bits what the
+upper halves of ten test images are completed to.
 """
 
 import time
@@ -23,7 +24,7 @@ from typing import Any
 from torch import Tensor
 
 import simulacra
-from benchmarks.tables import ROOT, Row, Table, conduct, curve, draw_strips, markdown, pictured
+from benchmarks.tables import ROOT, Row, Table, conduct, curve, draw_strips, markdown, pictured, updates
 from simulacra.capabilities import Completes
 from simulacra.data import open_data
 from simulacra.data.batch import to_unit
@@ -35,7 +36,7 @@ OPTIONS = {"made": {"depth": "1", "width": "8000"}}
 BARS = {"nade": 88.5, "made": 87.0, "pixelcnn": 82.5}
 PUBLISHED = {"fvbn": "96.58", "nade": "85.65", "made": "84.87", "pixelcnn": "81.50 (not gated: 81.45)"}
 SAMPLES, SHOWN = 100, 10
-HEAD = ["system", "−log p, nats", "bar", "published", "bits / dim", "kind", "parameters", "updates", "passes"]
+HEAD = ["system", "−log p, nats", "bar", "published", "bits / dim", "kind", "parameters", "updates", "share"]
 HEAD += ["seconds", f"seconds of {SAMPLES} samples", "nats at each tenth", "command"]
 
 
@@ -64,15 +65,17 @@ def judge(run: Path) -> dict[str, Any]:
 
 def lines(done: dict[str, dict[str, Any]]) -> list[list[object]]:
     """A line per finished system."""
-    return [_line(name, done[name]) for name in PASSES if "nats" in done.get(name, {})]
+    return [_line(row, done[row.key]) for row in rows() if "nats" in done.get(row.key, {})]
 
 
-def _line(name: str, ours: dict[str, Any]) -> list[object]:
+def _line(row: Row, ours: dict[str, Any]) -> list[object]:
+    name = row.key
     bar = f"≤ {BARS[name]}" if name in BARS else "-"
     said = [name, f"{ours['nats']:.2f} ± {ours['error']:.2f}", bar, PUBLISHED.get(name, "-")]
     said += [f"{ours['bits_per_dimension']:.3f}", ours["kind"], f"{ours['parameters'] / 1e6:.2f} M"]
     path = " ".join(f"{value:.1f}" for _, value in ours["curve"])
-    return [*said, STEPS[name], PASSES[name], ours["seconds"], f"{ours['sampling']:.1f}", path, f"`{ours['command']}`"]
+    cost = [updates(ours), row.share(ours), ours["seconds"], f"{ours['sampling']:.1f}"]
+    return [*said, *cost, path, f"`{ours['command']}`"]
 
 
 def picture(folder: Path) -> None:
@@ -96,7 +99,7 @@ def text(done: dict[str, dict[str, Any]]) -> str:
 
 
 def main() -> None:
-    conduct(__doc__, lambda out: Table("tractable", rows(), judge), text, finish=picture)
+    conduct(__doc__, lambda out: Table("tractable", rows(), judge), text, finish=picture, shortens=True)
 
 
 if __name__ == "__main__":

@@ -355,8 +355,8 @@ def test_what_better_estimates_add_to_a_nets_bound_is_found_row_by_row(monkeypat
         assert found[better][0] == pytest.approx(0.0, abs=4 * found[better][1] + 1e-3)
     row = RAN | {"ais": -90.0, "error": 0.5, "facts": {"log_z": exact, "effective_chains": 90.0}} | found
     row["command"] = "simulacra train dbn --steps 60000 x"
-    (line,) = (said for said in boltzmann.text({"dbn": row}, boltzmann.rows()).splitlines() if said.startswith("| dbn"))
-    assert f"| {found['chib'][0] - 90:.2f} ± {found['chib'][1]:.2f} | 0.50 |" in line
+    (line,) = (said for said in boltzmann.text({"dbn": row}).splitlines() if said.startswith("| dbn"))
+    assert f"| {found['chib'][0] - 90:.2f} ± {found['chib'][1]:.2f} | 0.50, awaits GPU |" in line
 
 
 def test_a_net_that_is_its_first_layer_twice_over_is_worth_no_more_than_it(monkeypatch):
@@ -438,11 +438,23 @@ def test_budgets_of_tractable_densities_are_their_recipes():
 
 def test_a_line_of_tractable_densities_says_its_bar_and_its_curve():
     score = {"nats": 86.123, "error": 0.234, "bits_per_dimension": 0.1585, "kind": "exact", "parameters": 785_000}
-    done = {"nade": RAN | score | {"sampling": 1.04, "curve": [(10, 99.04), (20, 86.12)]}, "made": {"failed": "NaN"}}
-    (line,) = tractable.lines(done)
+    row = RAN | score | {"sampling": 1.04, "curve": [(10, 99.04), (20, 86.12)]}
+    row["command"] = f"simulacra train --steps {tractable.STEPS['nade']} x"
+    (line,) = tractable.lines({"nade": row, "made": {"failed": "NaN"}})
     assert len(line) == len(tractable.HEAD)
     assert line[:6] == ["nade", "86.12 ± 0.23", "≤ 88.5", "85.65", "0.159", "exact"]
-    assert line[-2:] == ["99.0 86.1", "`simulacra train`"]
+    assert line[7:9] == [tractable.STEPS["nade"], "1.00"]
+    assert line[-2:] == ["99.0 86.1", f"`{row['command']}`"]
+
+
+def test_a_shortened_row_says_so():
+    whole = next(row for row in tractable.rows() if row.key == "pixelcnn")
+    half = whole.shortened(0.5)
+    assert (half.steps, half.run["evaluate_every"]) == (whole.steps // 2, str(whole.steps // 20))
+    assert half.options == whole.options
+    told = {"command": " ".join(["simulacra", *half.words])}
+    assert whole.share(told) == "0.50, awaits GPU"
+    assert half.share(told) == "1.00"
 
 
 def test_visits_of_chains_by_hand():
