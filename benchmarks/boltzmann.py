@@ -31,7 +31,7 @@ import numpy as np
 import torch
 
 import simulacra
-from benchmarks.tables import ROOT, Row, Table, conduct, draw_strips, markdown, pictured
+from benchmarks.tables import ROOT, Row, Table, conduct, draw_strips, failure, markdown, pictured
 from simulacra.data import open_data
 from simulacra.data.batch import to_unit
 from simulacra.metrics.likelihood import weighted_bound
@@ -121,6 +121,8 @@ def text(done: dict[str, dict[str, Any]]) -> str:
 
 
 def _line(row: Row, found: dict[str, Any]) -> list[object]:
+    if "facts" not in found:
+        return [row.key, failure(found), *["-"] * 6, row.share(found), found["seconds"], f"`{found['command']}`"]
     facts = found["facts"]
     log_z = f"{facts['log_z']:.2f} ± {facts.get('log_z_standard_error', 0.0):.2f}"
     log_z += f" [{facts.get('log_z_low', -inf):.2f}, {facts.get('log_z_high', facts['log_z']):.2f}]"

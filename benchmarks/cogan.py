@@ -155,7 +155,7 @@ def main() -> None:
         print(f"the mean image of USPS is nearest to MNIST's at a side of {nearest_side()} pixels")
         return plan(todo)
     if not given.show:
-        table.run(folder, given.jobs, todo)
+        table.run(folder, given.jobs, todo, given.seconds)
         picture(folder)
     write("cogan", text(table.done()))
 

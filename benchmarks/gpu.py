@@ -15,7 +15,6 @@ import argparse
 import json
 import os
 import shutil
-import signal
 import subprocess
 import sys
 import time
@@ -37,19 +36,12 @@ class Report:
         print(text, flush=True)
         print(text, file=self.file, flush=True)
 
-    def run(self, *command: object, seconds: float | None = None) -> None:
-        """After so many `seconds` it is told to end, and waited for."""
+    def run(self, *command: object) -> None:
         began = time.monotonic()
         words = [*map(str, command)]
         self.say(f"$ {' '.join(words)}")
-        pipes = {"stdout": subprocess.PIPE, "stderr": subprocess.PIPE, "text": True}
-        with subprocess.Popen(words, start_new_session=True, cwd=HERE.parent, **pipes) as process:
-            try:
-                out, err = process.communicate(timeout=seconds)
-            except subprocess.TimeoutExpired:
-                os.killpg(process.pid, signal.SIGTERM)  # those that it has started too
-                out, err = process.communicate()
-        self.say(f"{out}{err[-2000:]}exit {process.returncode} after {time.monotonic() - began:.0f} s\n")
+        done = subprocess.run(words, capture_output=True, text=True, cwd=HERE.parent)
+        self.say(f"{done.stdout}{done.stderr[-2000:]}exit {done.returncode} after {time.monotonic() - began:.0f} s\n")
 
 
 def resumed_equals_whole(report: Report, folder: Path) -> None:
@@ -77,8 +69,8 @@ def tables(report: Report, folder: Path, names: list[str], jobs: int, seconds: f
     """Train what is missing of the tables, in their order, until the time is up."""
     until = time.monotonic() + seconds
     for name in names:
-        if (left := until - time.monotonic()) > 0:
-            report.run(sys.executable, "-m", f"benchmarks.{name}", "--jobs", jobs, seconds=left)
+        left = max(until - time.monotonic(), 0.0)
+        report.run(sys.executable, "-m", f"benchmarks.{name}", "--jobs", jobs, "--seconds", left)
     for kind in ("results", "images"):
         shutil.copytree(DOCS / kind, folder / kind, dirs_exist_ok=True)
     shutil.copy(DOCS / "results.md", folder)
@@ -87,14 +79,19 @@ def tables(report: Report, folder: Path, names: list[str], jobs: int, seconds: f
 def main() -> None:
     parser = argparse.ArgumentParser()
     parser.add_argument("--out", type=Path, default=Path(os.environ.get("OUT", "runs/gpu")))
-    parser.add_argument("--tables", nargs="+", default=[], help="names of the scripts in benchmarks/ to call")
-    parser.add_argument("--jobs", type=int, default=6, help="their trainings side by side")
-    parser.add_argument("--seconds", type=float, default=540.0, help="for all of them")
+    parser.add_argument("--tables", nargs="+", default=[], help="names of scripts of long tables in benchmarks/")
+    parser.add_argument("--jobs", type=int, help="trainings of tables side by side (default: 6)")
+    parser.add_argument("--seconds", type=float, help="for all tables (default: 540)")
     given = parser.parse_args()
+    if not given.tables and (given.jobs or given.seconds):
+        parser.error("--jobs and --seconds are of --tables: name some")
+    for name in given.tables:
+        if not (HERE / f"{name}.py").exists():
+            parser.error(f"there is no benchmarks/{name}.py")
     folder = given.out.resolve()
     report = Report(folder)
     if given.tables:
-        return tables(report, folder, given.tables, given.jobs, given.seconds)
+        return tables(report, folder, given.tables, given.jobs or 6, given.seconds or 540.0)
     report.run(sys.executable, HERE / "throughput.py", "--device", "cuda")
     for recipe in ("vae", "gan", "dcgan"):
         report.run(*SIMULACRA, "benchmark", recipe, "--data", "mnist", "--device", "cuda", "--json")

@@ -133,7 +133,7 @@ def main() -> None:
     if given.plan:
         return plan(todo)
     if not given.show:
-        table.run(given.out / "objectives", given.jobs, todo)
+        table.run(given.out / "objectives", given.jobs, todo, given.seconds)
     scores = ["FID (each seed)", "final / best", "mean precision", "mean recall"]
     head = ["configuration", *scores, f"FID every {STEPS // 10} steps, seed 0"]
     write("objectives-named", markdown(head, lines(table, named())))

@@ -61,7 +61,7 @@ def main() -> None:
     if given.plan:
         return plan(todo)
     if not given.show:
-        table.run(given.out / "strings", given.jobs, todo)
+        table.run(given.out / "strings", given.jobs, todo, given.seconds)
     path = "grammatical at each quarter"
     head = ["command", "grammatical (bar: 0.95)", "different of 1477", "KL", path, "seconds"]
     write("strings", markdown(head, lines(table.done())))

@@ -19,6 +19,7 @@ import traceback
 from collections.abc import Callable, Iterable, Sequence
 from concurrent.futures import ThreadPoolExecutor
 from dataclasses import dataclass, field, replace
+from math import inf
 from pathlib import Path
 from typing import Any
 
@@ -101,11 +102,13 @@ class Table:
             fcntl.flock(file, fcntl.LOCK_SH)  # another process may be adding a row
             return json.loads(file.read() or "{}")
 
-    def run(self, folder: Path, jobs: int, rows: Iterable[Row]) -> None:
-        """Train and judge those of `rows` that are not finished, `jobs` at a time, in their order."""
-        missing = [row for row in rows if row.key not in self.done()]
+    def run(self, folder: Path, jobs: int, rows: Iterable[Row], seconds: float | None = None) -> None:
+        """Train and judge those of `rows` that are not finished, or with fewer steps only, `jobs` at a time, in their
+        order. After so many `seconds` none is begun, and trainings write a checkpoint and end."""
+        done, until = self.done(), inf if seconds is None else time.monotonic() + seconds
+        missing = [row for row in rows if row.key not in done or updates(done[row.key]) < row.steps]
         with ThreadPoolExecutor(jobs) as pool:
-            list(pool.map(lambda row: self._finish(row, folder / row.key, jobs), missing))
+            list(pool.map(lambda row: self._finish(row, folder / row.key, jobs, until), missing))
 
     def again(self, folder: Path, rows: Iterable[Row]) -> None:
         """Judge those of `rows` once more whose finished runs are in `folder`; what is known of others stays."""
@@ -116,17 +119,22 @@ class Table:
                 self.keep(row.key, known | self.judge(out))
                 print(f"{row.key}: judged again", flush=True)
 
-    def _finish(self, row: Row, out: Path, jobs: int) -> None:
+    def _finish(self, row: Row, out: Path, jobs: int, until: float) -> None:
+        if time.monotonic() >= until:
+            return
         environment = {"OMP_NUM_THREADS": str(max((os.cpu_count() or 1) // jobs, 1))} | os.environ
         command = [sys.executable, "-m", "simulacra", *row.words, "--out", str(out), "--quiet"]
-        done = subprocess.run(command, env=environment, capture_output=True, text=True)
+        returncode, stderr = _ran(command, environment, until)
         words = " ".join(["simulacra", *row.words]).replace(f"{out.parent}/", f"runs/{self.name}/")
         found = {"command": words, "seconds": round(spent(out))}
         found |= {"jobs": jobs, "version": simulacra.__version__, "torch": torch.__version__} | machine_of(out)
-        if "training diverges" in done.stderr:
-            found["failed"] = done.stderr.strip().splitlines()[-1]
-        elif done.returncode:
-            print(f"{row.key}: exit {done.returncode}\n{done.stderr[-2000:]}", flush=True)
+        if "training diverges" in stderr:
+            found["failed"] = stderr.strip().splitlines()[-1]
+        elif returncode:
+            print(f"{row.key}: exit {returncode}\n{stderr[-2000:]}", flush=True)
+            return
+        elif other := _not_of(row, out):
+            print(f"{row.key}: {out} {other}: remove it, or give another --out", flush=True)
             return
         else:
             try:
@@ -144,9 +152,30 @@ class Table:
             fcntl.flock(file, fcntl.LOCK_EX)
             file.seek(0)
             rows = json.loads(file.read() or "{}") | {key: found}
+            text = json.dumps(rows, indent=1) + "\n"
             file.seek(0)
             file.truncate()
-            file.write(json.dumps(rows, indent=1) + "\n")
+            file.write(text)
+
+
+def _ran(command: Sequence[str], environment: dict[str, str], until: float) -> tuple[int, str]:
+    """How a command ended, and what it said of it; asked to end when the time is up, and waited for."""
+    pipes: dict[str, Any] = {"stdout": subprocess.DEVNULL, "stderr": subprocess.PIPE, "text": True}
+    with subprocess.Popen(command, env=environment, **pipes) as process:
+        try:
+            _, said = process.communicate(timeout=None if until == inf else max(until - time.monotonic(), 0.0))
+        except subprocess.TimeoutExpired:
+            process.terminate()
+            _, said = process.communicate()
+        return process.returncode, said
+
+
+def _not_of(row: Row, run: Path) -> str | None:
+    """What tells a run from the row's: it ended, or its schedules do, at another step."""
+    record = RunFolder(run).record() or {}
+    steps = {"ended": (record.get("ended") or {}).get("step"), "has schedules that end": record.get("horizon")}
+    wrong = (f"{what} at step {step}, not at {row.steps}" for what, step in steps.items() if step != row.steps)
+    return next(wrong, None)
 
 
 def spent(run: Path) -> float:
@@ -281,7 +310,7 @@ def _play(stage: Stage, number: int, feed: Feed, table: Place) -> float:
     began = time.perf_counter()
     for step in range(CYCLE):
         batches = lambda k, at=step * game.batches_per_step: stage.view(feed.at(at + k))  # noqa: E731
-        game.step(batches, Clock(stage=number, step=step), table)
+        game.step(batches, Clock(stage=number, step=step, progress=(step + 0.5) / CYCLE), table)
     return time.perf_counter() - began
 
 
@@ -343,6 +372,7 @@ def arguments(description: str | None) -> argparse.ArgumentParser:
         "--again", action="store_true", help="judge finished rows again, of runs that are kept, and stop"
     )
     parser.add_argument("--show", action="store_true", help="write the table of what is finished, and stop")
+    parser.add_argument("--seconds", type=float, help="begin nothing after so many, and end trainings, which can go on")
     return parser
 
 
@@ -366,6 +396,8 @@ def conduct(
     if shortens:
         parser.add_argument("--steps-share", type=float, default=1.0, help="of the full budget (default: all of it)")
     given = parser.parse_args()
+    if shortens and not 0.0 < given.steps_share <= 1.0:
+        parser.error("--steps-share is above 0 and at most 1")
     table = make(given.out)
     folder, todo = given.out / table.name, chosen(table.rows, given.only)
     if shortens:
@@ -376,7 +408,7 @@ def conduct(
         table.again(folder, todo)
     elif not given.show:
         prepare(folder)
-        table.run(folder, given.jobs, todo)
+        table.run(folder, given.jobs, todo, given.seconds)
         finish(folder)
     done = table.done()
     write(table.name, "\n\n".join([text(done), *circumstances(done)]) if done else "Not run yet.")

@@ -24,7 +24,7 @@ from typing import Any
 from torch import Tensor
 
 import simulacra
-from benchmarks.tables import ROOT, Row, Table, conduct, curve, draw_strips, markdown, pictured, updates
+from benchmarks.tables import ROOT, Row, Table, conduct, curve, draw_strips, failure, markdown, pictured, updates
 from simulacra.capabilities import Completes
 from simulacra.data import open_data
 from simulacra.data.batch import to_unit
@@ -65,17 +65,19 @@ def judge(run: Path) -> dict[str, Any]:
 
 def lines(done: dict[str, dict[str, Any]]) -> list[list[object]]:
     """A line per finished system."""
-    return [_line(row, done[row.key]) for row in rows() if "nats" in done.get(row.key, {})]
+    return [_line(row, done[row.key]) for row in rows() if row.key in done]
 
 
 def _line(row: Row, ours: dict[str, Any]) -> list[object]:
-    name = row.key
+    name, command = row.key, f"`{ours['command']}`"
+    if "nats" not in ours:
+        return [name, failure(ours), *["-"] * 5, updates(ours), row.share(ours), ours["seconds"], "-", "-", command]
     bar = f"≤ {BARS[name]}" if name in BARS else "-"
     said = [name, f"{ours['nats']:.2f} ± {ours['error']:.2f}", bar, PUBLISHED.get(name, "-")]
     said += [f"{ours['bits_per_dimension']:.3f}", ours["kind"], f"{ours['parameters'] / 1e6:.2f} M"]
     path = " ".join(f"{value:.1f}" for _, value in ours["curve"])
     cost = [updates(ours), row.share(ours), ours["seconds"], f"{ours['sampling']:.1f}"]
-    return [*said, *cost, path, f"`{ours['command']}`"]
+    return [*said, *cost, path, command]
 
 
 def picture(folder: Path) -> None:
@@ -94,7 +96,7 @@ def picture(folder: Path) -> None:
 
 def text(done: dict[str, dict[str, Any]]) -> str:
     """The table and the figures."""
-    shown = [name for name in PASSES if name in done]
+    shown = [row.key for row in rows() if row.key in done]
     return "\n\n".join([markdown(HEAD, lines(done)), *pictured("tractable", shown, "samples and completions")])
 
 

@@ -30,7 +30,8 @@ def _time(
     table, times = Table(precision=autocast(precision, device)), []
     for step in range(steps + 3):  # the first three warm up
         began = time.perf_counter()
-        game.step(lambda k, at=step * game.batches_per_step: feed.at(at + k), Clock(step=step), table)
+        clock = Clock(step=step, progress=(step + 0.5) / (steps + 3))
+        game.step(lambda k, at=step * game.batches_per_step: feed.at(at + k), clock, table)
         times.append(time.perf_counter() - began)
     seconds = statistics.median(times[3:])
     rate = plan.batch * game.batches_per_step / seconds

@@ -1,6 +1,9 @@
 """The long tables: rows that can be trained, and the pure functions that judge them."""
 
 import json
+import os
+import signal
+import time
 
 import numpy as np
 import pytest
@@ -277,12 +280,53 @@ def test_the_last_probability_is_read_from_the_log(tmp_path):
     assert few_images.last_probability(tmp_path) == 0.2
 
 
+def ends_well(monkeypatch):
+    """Trainings that are over at once, in folders that are the rows'."""
+    monkeypatch.setattr(tables, "_ran", lambda *_: (0, ""))
+    monkeypatch.setattr(tables, "_not_of", lambda *_: None)
+
+
+def test_a_run_of_other_steps_is_not_taken_for_the_row(tmp_path, monkeypatch, capsys):
+    row = tables.Row("one", "gan", "ring", 10)
+    table = tables.Table("t", [row], judge=lambda run: {"judged": True})
+    table.path = tmp_path / "kept.json"
+    monkeypatch.setattr(tables, "_ran", lambda *_: (0, ""))
+    for ended, horizon, said in ((20, 20, "ended at step 20, not at 10"), (10, 5, "schedules that end at step 5")):
+        record = {"ended": {"step": ended}, "horizon": horizon, "run": {}}
+        monkeypatch.setattr(tables.RunFolder, "record", lambda self, found=record: found)
+        table.run(tmp_path, 1, [row])
+        assert said in capsys.readouterr().out
+        assert table.done() == {}
+    monkeypatch.setattr(tables.RunFolder, "record", lambda self: {"ended": {"step": 10}, "horizon": 10, "run": {}})
+    table.run(tmp_path, 1, [row])
+    assert table.done()["one"]["judged"]
+
+
+def test_when_the_time_is_up_trainings_end_and_none_begins(tmp_path, monkeypatch):
+    code, _ = tables._ran(["sleep", "100"], {**os.environ}, time.monotonic() + 0.1)
+    assert code == -signal.SIGTERM
+    monkeypatch.setattr(tables, "_ran", lambda *_: pytest.fail("began"))
+    table = tables.Table("t", [], judge=lambda run: {})
+    table.path = tmp_path / "kept.json"
+    table.run(tmp_path, 1, [tables.Row("one", "gan", "ring", 10)], seconds=0.0)
+    assert table.done() == {}
+
+
+def test_what_was_trained_for_fewer_steps_is_missing(tmp_path, monkeypatch):
+    whole = tables.Row("one", "gan", "ring", 10)
+    table = tables.Table("t", [whole], judge=lambda run: {})
+    table.path = tmp_path / "kept.json"
+    ends_well(monkeypatch)
+    for row, steps in ((whole.shortened(0.5), 5), (whole, 10), (whole.shortened(0.5), 10)):
+        table.run(tmp_path, 1, [row])
+        assert tables.updates(table.done()["one"]) == steps
+
+
 def test_a_kept_command_names_no_folder_of_the_machine(tmp_path, monkeypatch):
     row = tables.Row("one", "dcgan", "digits", 1, run={"evaluate_features": str(tmp_path / "t" / "x.safetensors")})
     table = tables.Table("t", [row], judge=lambda run: {"seen": run.name})
     table.path = tmp_path / "kept.json"
-    finished = type("Done", (), {"returncode": 0, "stderr": ""})()
-    monkeypatch.setattr(tables.subprocess, "run", lambda *_, **__: finished)
+    ends_well(monkeypatch)
     table.run(tmp_path / "t", 1, [row])
     (kept,) = table.done().values()
     assert kept["seen"] == "one"
@@ -293,7 +337,9 @@ def test_conduct_trains_what_is_missing_between_preparing_and_finishing(tmp_path
     seen = []
     rows = [tables.Row("a-0", "gan", "ring", 1), tables.Row("b-0", "gan", "ring", 1)]
     table = tables.Table("t", rows, judge=lambda run: {})
-    monkeypatch.setattr(table, "run", lambda folder, jobs, todo: seen.append([folder, *(row.key for row in todo)]))
+    monkeypatch.setattr(
+        table, "run", lambda folder, jobs, todo, seconds: seen.append([folder, *(row.key for row in todo)])
+    )
     monkeypatch.setattr(table, "done", lambda: {"a-0": {}})
     monkeypatch.setattr(tables, "write", lambda name, text: seen.append((name, text)))
     monkeypatch.setattr("sys.argv", ["t", "--out", str(tmp_path), "--only", "b"])
@@ -312,8 +358,7 @@ def test_a_row_that_cannot_be_judged_does_not_keep_others_from_it(tmp_path, monk
     rows = [tables.Row(key, "gan", "ring", 1) for key in ("bad", "good")]
     table = tables.Table("t", rows, judge)
     table.path = tmp_path / "kept.json"
-    finished = type("Done", (), {"returncode": 0, "stderr": ""})()
-    monkeypatch.setattr(tables.subprocess, "run", lambda *_, **__: finished)
+    ends_well(monkeypatch)
     table.run(tmp_path, 1, rows)
     assert list(table.done()) == ["good"]
     said = capsys.readouterr().out
@@ -357,6 +402,10 @@ def test_what_better_estimates_add_to_a_nets_bound_is_found_row_by_row(monkeypat
     row["command"] = "simulacra train dbn --steps 60000 x"
     (line,) = (said for said in boltzmann.text({"dbn": row}).splitlines() if said.startswith("| dbn"))
     assert f"| {found['chib'][0] - 90:.2f} ± {found['chib'][1]:.2f} | 0.50, awaits GPU |" in line
+    lost = RAN | {"command": row["command"], "failed": "training diverges: NaN at step 7"}
+    failed = next(said for said in boltzmann.text({"dbn": lost}).splitlines() if said.startswith("| dbn"))
+    assert "diverges at step 7" in failed
+    assert failed.count("|") == line.count("|")
 
 
 def test_a_net_that_is_its_first_layer_twice_over_is_worth_no_more_than_it(monkeypatch):
@@ -440,8 +489,10 @@ def test_a_line_of_tractable_densities_says_its_bar_and_its_curve():
     score = {"nats": 86.123, "error": 0.234, "bits_per_dimension": 0.1585, "kind": "exact", "parameters": 785_000}
     row = RAN | score | {"sampling": 1.04, "curve": [(10, 99.04), (20, 86.12)]}
     row["command"] = f"simulacra train --steps {tractable.STEPS['nade']} x"
-    (line,) = tractable.lines({"nade": row, "made": {"failed": "NaN"}})
-    assert len(line) == len(tractable.HEAD)
+    lost = RAN | {"command": "simulacra train --steps 10 x", "failed": "training diverges: NaN at step 7"}
+    failed, line = tractable.lines({"nade": row, "made": lost})
+    assert len(line) == len(failed) == len(tractable.HEAD)
+    assert failed[:2] == ["made", "diverges at step 7"]
     assert line[:6] == ["nade", "86.12 ± 0.23", "≤ 88.5", "85.65", "0.159", "exact"]
     assert line[7:9] == [tractable.STEPS["nade"], "1.00"]
     assert line[-2:] == ["99.0 86.1", f"`{row['command']}`"]

@@ -18,7 +18,7 @@ def terms(name, **options):
     found = []
     for round_ in plan.stages[-1].game.rounds:
         for move in round_.moves:
-            batch, at = told(BATCH, game=plan.stages[-1].game)
+            batch, at = told(BATCH, step=1, progress=0.4, game=plan.stages[-1].game)
             seen = move.forward(batch, at) if move.forward else batch
             costs = move.cost.values() if isinstance(move.cost, dict) else [move.cost]
             found += [term.mean() for cost in costs for term in cost(seen, at).values()]
@@ -42,10 +42,15 @@ def terms(name, **options):
         ("cvae", {}, {"conditional_prior": "false"}),
         ("rbm", {}, {"k": "2"}),
         ("rbm", {}, {"persistent": "false"}),
+        ("rbm", {"k": "3", "persistent": "false"}, {"growing": "true"}),
+        ("rbm", {"k": "3"}, {"growing": "true"}),
         ("rbm", {"decay": "0"}, {"decay": "0.1"}),
         ("dbn", {}, {"k": "2"}),
+        ("dbn", {"k": "3"}, {"growing": "true"}),
+        ("dbn", {"k": "3", "fine_tuning": "1"}, {"growing": "true"}),
         ("dbn", {"decay": "0"}, {"decay": "0.1"}),
         ("dbm", {}, {"k": "3"}),
+        ("dbm", {"k": "3"}, {"growing": "true"}),
         ("dbm", {"decay": "0"}, {"decay": "0.1"}),
         ("dae", {}, {"walkback": "5"}),
         ("gsn", {}, {"walkback": "5"}),

@@ -144,7 +144,7 @@ class DBM(EnergyModel):
 
     def cost(self, batch: Rows, at: At, gibbs: Gibbs, decay: float) -> Terms:
         """Minus the variational bound on log p(v), up to the entropy, which is held: F of the data beside the mean
-        field of the other even layers, less F of what the persistent chains of the state `chain` arrive at."""
+        field of the other even layers, less F of what chains arrive at."""
         with full_precision(batch.x.device):
             even = self.posterior(observed(batch.x, self.config.bits, at))
             divergence = contrastive_divergence(self.machine, even, at, gibbs)

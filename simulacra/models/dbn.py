@@ -139,11 +139,15 @@ class DBN(EnergyModel):
         the last one's is the top."""
         with full_precision(batch.x.device):
             lower = self.recognised(observed(batch.x, self.config.bits, at), at, layer)
-            top = layer == len(self.directed)
-            machine = self.top.machine if top else self.directed[layer].tied
+            machine = self.top.machine if layer == len(self.directed) else self.directed[layer].tied
             divergence = contrastive_divergence(machine, lower[-1], at, gibbs)
-            base = {"base": self._base_rate_cost(lower[-1])} if top else {}
-            return {"divergence": divergence} | base | shrinking(decay, machine.weight)
+            return {"divergence": divergence} | shrinking(decay, machine.weight)
+
+    def base_cost(self, batch: Rows, at: At) -> Terms:
+        """`base`, −log p `[N]` of what the top's lower layer recognises in the data, under independent bits."""
+        with full_precision(batch.x.device):
+            v = observed(batch.x, self.config.bits, at)
+            return {"base": self._base_rate_cost(self.recognised(v, at, len(self.directed))[-1])}
 
     @torch.no_grad()
     def recognised(self, v: Tensor, noise: Noise, layers: int) -> list[Tensor]:

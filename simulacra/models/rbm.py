@@ -99,8 +99,8 @@ class RBM(EnergyModel):
     # The objective
 
     def cost(self, batch: Rows, at: At, gibbs: Gibbs, decay: float) -> Terms:
-        """F(v) − F(ṽ) `[N]`, ṽ after steps of Gibbs sampling from v, or of chains that never start anew; and
-        ½ `decay` ‖W‖²."""
+        """F(v) − F(ṽ) `[N]`, ṽ after steps of Gibbs sampling from v, or of chains that go on from update to
+        update; and ½ `decay` ‖W‖²."""
         with full_precision(batch.x.device):
             v = self.observed(batch.x, at)
             divergence = contrastive_divergence(self.machine, v, at, gibbs)

@@ -14,7 +14,9 @@ class ContrastOptions(Config):
 
     k: int = Field(1, ge=1, description="steps of Gibbs sampling per update: CD-k, PCD-k")
     growing: bool = Field(
-        False, description="whether those steps grow from 1 to `k` over each stage, evenly, or are `k` from the start"
+        False,
+        description="whether those steps grow evenly from 1 to `k` over each stage (or all of `--minutes`), or are `k` "
+        "from the start",
     )
     decay: float = Field(1e-4, ge=0, description="weight decay: times half the squared norm of the weights")
     batch: int = Field(100, ge=1, description="images per step, and persistent chains")

@@ -27,7 +27,10 @@ class DBNOptions(DBNConfig, DeepOptions):
         description="whether chains of a layer's stage go on from update to update (PCD), as up-down's do not",
     )
     unrolled_rate: float | None = Field(
-        None, gt=0, description="learning rate of a layer that starts as the machine below it, as a share of `lr` (0.1)"
+        None,
+        gt=0,
+        description="learning rate of a layer with units enough to start as the machine below it, as a share of `lr` "
+        "(0.1)",
     )
     fine_tuning: float = Field(
         0.0, ge=0, description="length of the up-down stage, in units of a layer's; 0 leaves it out"
@@ -77,7 +80,7 @@ def starts(spec: Spec, options: DBNOptions) -> list[int]:
 
 
 def resolve(options: DBNOptions, unrolled: list[int]) -> DBNOptions:
-    """Settle what was left open. Raises UserError for a rate of a stage that is left out."""
+    """Settle what was left open. Raises UserError for a rate of what is left out."""
     if options.fine_rate and not options.fine_tuning:
         raise UserError("--fine-rate is of the up-down stage: leave it out, or add --fine-tuning 1")
     if options.unrolled_rate and not unrolled:
@@ -108,11 +111,13 @@ def _count(batch: Rows, at: At) -> Mapping[str, Tensor]:
 
 def _layer_game(model: DBN, number: int, player: Player, rate: float, options: DBNOptions) -> Game:
     """One layer descends its contrastive divergence, at this share of the learning rate, the optimiser being linear in
-    gradients; those below it stand still."""
+    gradients; those below it stand still. The top learns base rates beside, at the whole rate."""
     given = {"layer": number, "gibbs": options.gibbs(options.persistent), "decay": options.decay}
-    move = Move(name=player.name, players=[player.name], cost=partial(model.layer_cost, **given), gain=rate)
+    moves = [Move(name=player.name, players=[player.name], cost=partial(model.layer_cost, **given), gain=rate)]
+    if number == len(model.directed):
+        moves += [Move(name="base", players=[player.name], cost=model.base_cost)]
     state = {"chain": torch.zeros(options.batch, options.hidden[number])} if options.persistent else {}
-    return Game([player], [Round(move)], state, per_sample=state)
+    return Game([player], [Round(*moves)], state, per_sample=state)
 
 
 def _up_down_game(model: DBN, players: list[Player], options: DBNOptions) -> Game:
