@@ -3,11 +3,12 @@
     SIMULACRA_DATA=... python -m benchmarks.chains [--out runs] [--jobs 2] [--only gsn ...] [--plan] [--show]
 
 Each row is a `simulacra train` command of 20 000 updates in batches of 128; the denoising autoencoder once without
-walkback. Ten chains of 1 000 transitions start from black; the classifier `mnist` (99.57 % on test images) sees every
-state, and those that it is at least 90 % sure of count. For each chain: how many of the ten digits it visits, being
-read as the digit five times in a row or more (noise can be read surely too, but not for long), and how often in 100
-transitions the digit changes. FID is of 2 000 samples (the last states of chains of 100 transitions) against the 60 000
-training images, in the features of `mnist`. The figure shows the first chain of each row, every tenth state.
+walkback; the stochastic network with noise of deviation 2 in its upper layer alone, and with 0.3 in both. Ten chains of
+1 000 transitions start from black; the classifier `mnist` (99.57 % on test images) sees every state, and those that it
+is at least 90 % sure of count. For each chain: how many of the ten digits it visits, being read as the digit five times
+in a row or more (noise can be read surely too, but not for long), and how often in 100 transitions the digit changes.
+FID is of 2 000 samples (the last states of chains of 100 transitions) against the 60 000 training images, in the
+features of `mnist`. The figures show the first two chains of each row, every tenth state.
 """
 
 from pathlib import Path
@@ -17,7 +18,7 @@ import torch
 from torch import Tensor
 
 import simulacra
-from benchmarks.tables import ROOT, Row, Table, conduct, markdown
+from benchmarks.tables import ROOT, Row, Table, conduct, markdown, pictured
 from simulacra import images
 from simulacra.features.catalogue import find_extractor
 
@@ -25,9 +26,9 @@ STEPS, CHAINS, LENGTH, SAMPLES, SURE, STAY, SHOWN = 20_000, 10, 1000, 2000, 0.9,
 MODELS = {
     "dae": ("dae", {"width": "1000", "depth": "1"}),
     "dae without walkback": ("dae", {"width": "1000", "depth": "1", "walkback": "1"}),
-    "gsn": ("gsn", {"hidden": "1000,1000"}),
+    "gsn": ("gsn", {"hidden": "1000,1000", "noise": "0,2"}),
+    "gsn with little noise": ("gsn", {"hidden": "1000,1000"}),
 }
-PICTURE = ROOT / "docs" / "images" / "chains.png"
 HEAD = [
     "model",
     "digits visited, each chain",
@@ -42,7 +43,12 @@ HEAD = [
 
 def rows() -> list[Row]:
     """One of each."""
-    return [Row(name.replace(" ", "-"), kind, "mnist", STEPS, own) for name, (kind, own) in MODELS.items()]
+    return [Row(key(name), kind, "mnist", STEPS, own) for name, (kind, own) in MODELS.items()]
+
+
+def key(name: str) -> str:
+    """Of a model's row."""
+    return name.replace(" ", "-")
 
 
 def read(chains: Tensor, model: Any) -> Tensor:
@@ -81,28 +87,28 @@ def judge(run: Path) -> dict[str, Any]:
 
 
 def picture(folder: Path) -> None:
-    """Draw a row of states for each model, if all are there."""
-    runs = [folder / row.key for row in rows()]
-    if all((run / "model").exists() for run in runs):
-        models: list[Any] = [simulacra.load(run) for run in runs]
-        states = [model.chain(1, 10 * SHOWN, seed=1)[0, ::10] for model in models]
-        images.write_grid(torch.cat(states).cpu(), PICTURE, SHOWN)
+    """Draw a row of states for each chain of the models that are there."""
+    for row in rows():
+        if (folder / row.key / "model").exists():
+            model: Any = simulacra.load(folder / row.key)
+            states = model.chain(2, 10 * SHOWN, seed=1)[:, ::10].flatten(0, 1)
+            images.write_grid(states.cpu(), ROOT / "docs" / "images" / f"chains-{row.key}.png", SHOWN)
 
 
 def lines(done: dict[str, dict[str, Any]]) -> list[list[object]]:
     """A line per model."""
     found = []
     for name in MODELS:
-        if "each" in (row := done.get(name.replace(" ", "-"), {})):
+        if "each" in (row := done.get(key(name), {})):
             said = " ".join(map(str, row["each"])), row["all"], f"{row['changes']:.1f}", f"{row['sure']:.2f}"
             found.append([name, *said, f"{row['fid']:.2f}", row["seconds"], f"`{row['command']}`"])
     return found
 
 
 def text(done: dict[str, dict[str, Any]]) -> str:
-    """The table and the figure."""
-    shown = '<img src="images/chains.png" width="860" alt="every tenth state of one chain of each model, a row each">'
-    return "\n\n".join([markdown(HEAD, lines(done)), *([shown] if PICTURE.exists() else [])])
+    """The table and the figures."""
+    shown = pictured("chains", (row.key for row in rows() if row.key in done), "every tenth state of two chains")
+    return "\n\n".join([markdown(HEAD, lines(done)), *shown])
 
 
 def main() -> None:

@@ -13,8 +13,8 @@ both. For scale: 10 000 training images in the place of samples have 243.8 nats.
 - `dbn`: 500-2000 units, each layer 50 000 steps of 100 rows by PCD-1, no fine-tuning; samples by 200 sweeps at the top.
 - `dae`: a denoising autoencoder of two layers of 1 000 units above a code of 500 and two below, trained at once, with
   walkback. The published row is of a stacked contractive autoencoder, trained layer by layer.
-- `gsn`: two layers of 1 000 units, with walkback. Both have 20 000 steps of 128 rows, and samples are the means of
-  chains of 100 transitions.
+- `gsn`: two layers of 1 000 units, noise in the upper one alone, with walkback. Both have 20 000 steps of 128 rows, and
+  samples are the means of chains of 100 transitions.
 - `gan`: the paper's layers, 1200-1200 units and 240-240 maxout units of 5 pieces, 50 000 steps of 100 rows; z uniform
   on [-1, 1], Adam in the place of its momentum, no dropout, and samples of the averaged weights.
 - `gmmn-data` and `gmmn-code`: 40 000 steps of 1 000 rows and as many samples, z uniform in 10 dimensions, layers of 64,
@@ -62,7 +62,7 @@ GAN = {
 KINDS = {
     "dbn": Kind("dbn", 100_000, {"hidden": "500,2000"}, "138 ± 2"),
     "dae": Kind("dae", 20_000, {"width": "1000", "latent": "500"}, "121 ± 1.6"),
-    "gsn": Kind("gsn", 20_000, {"hidden": "1000,1000"}, "214 ± 1.1"),
+    "gsn": Kind("gsn", 20_000, {"hidden": "1000,1000", "noise": "0,2"}, "214 ± 1.1"),
     "gan": Kind("gan", 50_000, GAN, "225 ± 2"),
     "gmmn-code": Kind("gmmn", 80_000, {"space": "code"}, "282 ± 2"),
     "gmmn-data": Kind("gmmn", 40_000, {"space": "data"}, "-"),  # the published figure is not verified
