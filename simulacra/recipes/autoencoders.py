@@ -90,7 +90,7 @@ def dae(spec: Spec, size: int, options: DAEOptions) -> Plan:
 
     command   simulacra train dae --data mnist
     budget    100 passes over small sets, at most 40 000 steps; each costs as much as walkback of an autoencoder
-    score     none measured yet
+    score     MNIST, 20 000 steps: a FID of 17.4 in the features of `mnist`, of 2 000 samples (docs/results.md)
     """
     wished = options.latent
     options = corrupted(spec, settle(spec, options))

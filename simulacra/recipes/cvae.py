@@ -37,7 +37,8 @@ def cvae(spec: Spec, size: int, options: CVAEOptions) -> Plan:
 
     command   simulacra train cvae --data mnist --quadrants 2
     budget    30 passes for each of the two parts over small sets, at most 20 000 steps
-    score     none measured yet
+    score     MNIST, two quadrants given, 40 passes of batches of 128: 47.9 ± 0.2 nats for the others, grey, on the test
+              images, where the baseline has 60.9 (docs/results.md)
     """
     if spec.kind != "image" or min(spec.image_shape[1:]) < 2:
         raise UserError(
