@@ -80,18 +80,16 @@ def main() -> None:
     parser = argparse.ArgumentParser()
     parser.add_argument("--out", type=Path, default=Path(os.environ.get("OUT", "runs/gpu")))
     parser.add_argument("--tables", nargs="+", default=[], help="names of scripts of long tables in benchmarks/")
-    parser.add_argument("--jobs", type=int, help="trainings of tables side by side (default: 6)")
-    parser.add_argument("--seconds", type=float, help="for all tables (default: 540)")
+    parser.add_argument("--jobs", type=int, default=6, help="trainings of tables side by side")
+    parser.add_argument("--seconds", type=float, default=540.0, help="for all tables")
     given = parser.parse_args()
-    if not given.tables and (given.jobs or given.seconds):
-        parser.error("--jobs and --seconds are of --tables: name some")
     for name in given.tables:
         if not (HERE / f"{name}.py").exists():
             parser.error(f"there is no benchmarks/{name}.py")
     folder = given.out.resolve()
     report = Report(folder)
     if given.tables:
-        return tables(report, folder, given.tables, given.jobs or 6, given.seconds or 540.0)
+        return tables(report, folder, given.tables, given.jobs, given.seconds)
     report.run(sys.executable, HERE / "throughput.py", "--device", "cuda")
     for recipe in ("vae", "gan", "dcgan"):
         report.run(*SIMULACRA, "benchmark", recipe, "--data", "mnist", "--device", "cuda", "--json")

@@ -56,14 +56,15 @@ def dbn(spec: Spec, size: int, options: DBNOptions) -> Plan:
     score     none measured yet
     """
     require_brightness_of(spec, "dbn")
-    options = resolve(options, unrolled := starts(spec, options))
+    unrolled = starts(spec, options)
+    options = resolve(options, unrolled)
     model = DBN(options.part(DBNConfig), spec)
     modules = {f"layer{number}": layer for number, layer in enumerate([*model.directed, model.top], start=1)}
     optimizer, rate = options.optimizer, schedule(options.schedule)
     players = [Player(name=name, module=layer, optimizer=optimizer, rate=rate) for name, layer in modules.items()]
     steps = budget(50, size, options.batch, within=(1000, 20_000))
-    rates = [options.unrolled_rate or 1.0 if layer in unrolled else 1.0 for layer in range(len(players))]
-    games = [_layer_game(model, number, player, rates[number], options) for number, player in enumerate(players)]
+    shares = [options.unrolled_rate if layer in unrolled else None for layer in range(len(players))]
+    games = [_layer_game(model, n, player, share, options) for n, (player, share) in enumerate(zip(players, shares))]
     stages = [Stage(name=player.name, game=game, steps=steps) for player, game in zip(players, games)]
     for layer in reversed(unrolled):
         stages.insert(layer, _start(model, layer, players[layer]))
@@ -109,11 +110,11 @@ def _count(batch: Rows, at: At) -> Mapping[str, Tensor]:
     return {"rows": torch.tensor(len(batch.x))}
 
 
-def _layer_game(model: DBN, number: int, player: Player, rate: float, options: DBNOptions) -> Game:
-    """One layer descends its contrastive divergence, at this share of the learning rate, the optimiser being linear in
-    gradients; those below it stand still. The top learns base rates beside, at the whole rate."""
+def _layer_game(model: DBN, number: int, player: Player, share: float | None, options: DBNOptions) -> Game:
+    """One layer descends its contrastive divergence, at this share of the learning rate (all of it), the optimiser
+    being linear in gradients; those below it stand still. The top learns base rates beside, at the whole rate."""
     given = {"layer": number, "gibbs": options.gibbs(options.persistent), "decay": options.decay}
-    moves = [Move(name=player.name, players=[player.name], cost=partial(model.layer_cost, **given), gain=rate)]
+    moves = [Move(name=player.name, players=[player.name], cost=partial(model.layer_cost, **given), gain=share)]
     if number == len(model.directed):
         moves += [Move(name="base", players=[player.name], cost=model.base_cost)]
     state = {"chain": torch.zeros(options.batch, options.hidden[number])} if options.persistent else {}
