@@ -90,8 +90,8 @@ def dae(spec: Spec, size: int, options: DAEOptions) -> Plan:
 
     command   simulacra train dae --data mnist
     budget    100 passes over small sets, at most 40 000 steps; each costs as much as walkback of an autoencoder
-    score     MNIST, a layer of 1 000 units, 20 000 steps: a FID of 17.4 in the features of `mnist`, of 2 000 samples, after
-              59 minutes on one CPU core (docs/results.md)
+    score     MNIST, a layer of 1 000 units, 20 000 steps: a FID of 17.4 in the features of `mnist`, of 2 000 samples,
+              after 59 minutes on one CPU core (docs/results.md)
     """
     wished = options.latent
     options = corrupted(spec, settle(spec, options))
