@@ -37,6 +37,7 @@ def terms(name, **options):
         ("hvae", {}, {"samples": "3"}),
         ("hvae", {"warm_up": "0"}, {"free_bits": "2"}),
         ("avb", {}, {"contrast": "prior"}),
+        ("avb", {}, {"contrast": "diagonal"}),
         ("svi", {}, {"inference_steps": "3"}),
         ("svi", {}, {"inference_rate": "0.1"}),
         ("cvae", {}, {"conditional_prior": "false"}),

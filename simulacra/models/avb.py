@@ -1,8 +1,10 @@
 """Adversarial variational Bayes (Mescheder, Nowozin & Geiger 2017): a posterior of any shape, drawn by a network from
 noise, whose divergence from the prior a second network estimates by telling the two apart.
 
-With adaptive contrast (§4) it is told apart not from the prior but from a Gaussian r(z|x) of its own mean and variance,
-which it is much closer to; what is left of the divergence is then known.
+With adaptive contrast (§4) it is told apart not from the prior but from a Gaussian r(z|x) of its own mean and
+covariance, which it is much closer to; what is left of the divergence is then known. The paper's r has independent
+dimensions: the ratio network then also has to see how dimensions go together, and where it is late, the encoder gains
+by laying the posterior flat.
 """
 
 from math import prod
@@ -27,14 +29,14 @@ from simulacra.precision import widen
 
 MOMENTS, DRAWS = 1, 128
 """Key and number of the noise over which the posterior's mean and variance are taken."""
-LEAST = 1e-6  # variance of the contrast
+LEAST = 1e-5  # variance of the contrast in every direction
 
 
 class AVBConfig(CoderConfig):
     """What the model is made of."""
 
-    contrast: Literal["adaptive", "prior"] = Field(
-        "adaptive", description="what q(z|x) is told from: a Gaussian of its moments, or the prior"
+    contrast: Literal["full", "diagonal", "prior"] = Field(
+        "full", description="what q(z|x) is told from: a Gaussian of its covariance or of its variances, or the prior"
     )
     basis: int = Field(32, ge=1, description="m, networks that bend noise")
     basis_noise: int = Field(16, ge=1, description="dimensions of the noise of each")
@@ -44,18 +46,20 @@ class AVBConfig(CoderConfig):
 
 
 class Contrast(NamedTuple):
-    """r(z|x) = N(mean, diag variance), or the prior: `[N, J]`, without gradients. The bound holds whatever r is."""
+    """r(z|x) = N(mean, L Lᵀ), or the prior: `[N, J]` and the lower triangular L `[N, J, J]`, without gradients. The bound
+    holds whatever r is."""
 
     mean: Tensor
-    variance: Tensor
+    factor: Tensor
 
     def standardised(self, z: Tensor) -> Tensor:
         """z̃, which is N(0, I) where z is of r."""
-        return (z - self.mean) * self.variance.rsqrt()
+        return torch.linalg.solve_triangular(self.factor, (z - self.mean)[..., None], upper=False)[..., 0]
 
     def log_ratio(self, z: Tensor) -> Tensor:
         """log r(z|x) − log p(z) `[N]` in nats."""
-        return 0.5 * (z.square() - self.standardised(z).square() - self.variance.log()).sum(1)
+        spread = self.factor.diagonal(dim1=1, dim2=2).log().sum(1)
+        return 0.5 * (z.square() - self.standardised(z).square()).sum(1) - spread
 
 
 class Coder(nn.Module):
@@ -121,11 +125,14 @@ class AVB(Latent):
         """z ~ q(z|x) `[N, J]` of observed x, of the noise ε `[N, m, e]`, and the r(z|x) that it is told from."""
         mean, scales = (widen(part) for part in self.coder.encoder(x))
         z = mean + (scales * widen(self.coder.encoder.basis(epsilon))).sum(1)
+        unit = torch.eye(self.latents, device=z.device, dtype=z.dtype).expand(len(z), -1, -1)
         if self.config.contrast == "prior":
-            return z, Contrast(torch.zeros_like(mean), torch.ones_like(mean))
+            return z, Contrast(torch.zeros_like(mean), unit)
         with torch.no_grad():
-            centre, variance = self.coder.encoder.moments(mean, scales)
-        return z, Contrast(centre, variance + LEAST)
+            centre, covariance = self.coder.encoder.moments(mean, scales)
+            if self.config.contrast == "diagonal":
+                return z, Contrast(centre, (covariance * unit + LEAST * unit).sqrt())
+            return z, Contrast(centre, torch.linalg.cholesky_ex(covariance + LEAST * unit).L)
 
     def _told(self, x: Tensor, z: Tensor) -> Tensor:
         return widen(self.ratio(torch.cat([x.flatten(1), z.to(x.dtype)], 1))).flatten()

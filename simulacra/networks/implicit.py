@@ -28,7 +28,7 @@ class NoiseBasis(nn.Module):
 
 class Implicit(nn.Module):
     """z = μ(x) + Σ_i a_i(x) ⊙ v_i(ε_i): noise that a network bends, in proportions that x decides, so that mean and
-    variance of z given x follow from those of v_i, which do not depend on x.
+    covariance of z given x follow from those of v_i, which do not depend on x.
 
     `trunk` makes of x the m + 1 vectors of `outputs` numbers: μ, and a_i √m − 1. The moments of v_i are taken over the
     noise `probe` `[K, m, e]`, always the same: estimates, which K = 128 leave some hundredths of a deviation off.
@@ -47,6 +47,8 @@ class Implicit(nn.Module):
         return mean, (1.0 + scales.unflatten(1, (-1, self.outputs))) / sqrt(self.probe.shape[1])
 
     def moments(self, mean: Tensor, scales: Tensor) -> tuple[Tensor, Tensor]:
-        """Mean and variance of z given x, `[N, J]`."""
+        """Mean `[N, J]` and covariance `[N, J, J]` of z given x."""
         v = self.basis(self.probe)
-        return mean + (scales * v.mean(0)).sum(1), (scales.square() * v.var(0)).sum(1)
+        centre = v.mean(0)
+        covariances = torch.einsum("kij,kil->ijl", v - centre, v - centre) / (len(v) - 1)
+        return mean + (scales * centre).sum(1), torch.einsum("nij,nil,ijl->njl", scales, scales, covariances)
