@@ -199,9 +199,7 @@ def test_with_the_exact_ratio_it_descends_the_elbo(contrast):
 
 
 def test_the_value_is_called_an_estimate_and_scored_as_one():
-    score = ELBO().compute(gaussian("full"), Setting(test=lambda n: iter([(0, X)]), features=lambda x: x))[
-        "log_prob"
-    ]
+    score = ELBO().compute(gaussian("full"), Setting(test=lambda n: iter([(0, X)]), features=lambda x: x))["log_prob"]
     assert score.facts["kind"] == "estimate"
 
 

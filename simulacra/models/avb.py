@@ -46,8 +46,8 @@ class AVBConfig(CoderConfig):
 
 
 class Contrast(NamedTuple):
-    """r(z|x) = N(mean, L Lᵀ), or the prior: `[N, J]` and the lower triangular L `[N, J, J]`, without gradients. The bound
-    holds whatever r is."""
+    """r(z|x) = N(mean, L Lᵀ), or the prior: `[N, J]` and the lower triangular L `[N, J, J]`, without gradients. The
+    bound holds whatever r is."""
 
     mean: Tensor
     factor: Tensor
