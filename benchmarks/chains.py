@@ -9,6 +9,9 @@ is at least 90 % sure of count. For each chain: how many of the ten digits it vi
 in a row or more (noise can be read surely too, but not for long), and how often in 100 transitions the digit changes.
 FID is of 2 000 samples (the last states of chains of 100 transitions) against the 60 000 training images, in the
 features of `mnist`. The figures show the first two chains of each row, every tenth state.
+
+Counted by `--plan` on one thread of an AMD EPYC in float32 with AVX2: dae 7.1 GFLOP a step and 1.0 h, without walkback
+1.8 and 0.25 h, gsn 9.4 and 1.1 h.
 """
 
 from pathlib import Path
