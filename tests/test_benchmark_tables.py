@@ -24,6 +24,7 @@ from benchmarks import (
     infogan,
     inversion,
     manifolds,
+    mixtures,
     modes,
     nats,
     objectives,
@@ -56,6 +57,7 @@ MODULES = (
         implicit_posterior,
         infogan,
         manifolds,
+        mixtures,
         modes,
         nats,
         objectives,
@@ -597,3 +599,12 @@ def test_only_finished_runs_are_judged_again(tmp_path, monkeypatch):
         "broken-off": "before",
         "gone": "before",
     }
+
+
+def test_a_mixture_without_classes_names_none():
+    found = {"log_prob": -5261.4, "error": 5379.2, "median": 2223.4, "fid": 102.62}
+    done = {"gnb": RAN | found | {"classified": 0.5558}, "gmm": RAN | found | {"classified": None}}
+    assert mixtures.lines(done) == [
+        ["gnb", "-5261 ± 5379", "2223", "55.6%", "102.6", 2, 3, "`simulacra train`"],
+        ["gmm", "-5261 ± 5379", "2223", "-", "102.6", 10, 3, "`simulacra train`"],
+    ]
