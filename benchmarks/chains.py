@@ -30,7 +30,7 @@ MODELS = {
     "dae": ("dae", {"width": "1000", "depth": "1"}),
     "dae without walkback": ("dae", {"width": "1000", "depth": "1", "walkback": "1"}),
     "gsn": ("gsn", {"hidden": "1000,1000", "noise": "0,2"}),
-    "gsn with little noise": ("gsn", {"hidden": "1000,1000"}),
+    "gsn with little noise": ("gsn", {"hidden": "1000,1000", "noise": "0.3"}),
 }
 HEAD = [
     "model",

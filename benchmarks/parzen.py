@@ -64,7 +64,7 @@ GAN = {
 KINDS = {
     "dbn": Kind("dbn", 100_000, {"hidden": "500,2000"}, "138 ± 2"),
     "dae": Kind("dae", 20_000, {"width": "1000", "latent": "500"}, "121 ± 1.6"),
-    "gsn": Kind("gsn", 20_000, {"hidden": "1000,1000", "noise": "0,2"}, "214 ± 1.1"),
+    "gsn": Kind("gsn", 20_000, {"hidden": "1000,1000"}, "214 ± 1.1"),
     "gan": Kind("gan", 50_000, GAN, "225 ± 2"),
     "gmmn-code": Kind("gmmn", 40_000, {"space": "code"}, "282 ± 2"),
     "gmmn-data": Kind("gmmn", 10_000, {"space": "data"}, "-"),  # the published figure is not verified

@@ -284,6 +284,11 @@ def test_each_layer_may_have_noise_of_its_own():
     assert second.std(0).mean().item() == pytest.approx(0.5 * 2**0.5, rel=0.2)
 
 
+def test_noise_is_in_the_uppermost_layer_alone_unless_said_otherwise():
+    for hidden, expected in (((4,), (2.0,)), ((4, 5, 6), (0.0, 0.0, 2.0))):
+        assert GSN(GSNConfig(hidden=hidden), BITS).noise == expected
+
+
 def test_noise_of_too_many_layers_is_refused():
     with pytest.raises(UserError, match="give one deviation, or one for each of 2 layers"):
         GSN(GSNConfig(hidden=(4, 5), noise=(0.0, 0.5, 0.5)), BITS)
