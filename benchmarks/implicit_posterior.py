@@ -8,7 +8,7 @@ annealed importance sampling over z with Hamiltonian transitions (`hais`): 2 000
 steps, as in the published evaluation (Mescheder et al. 2017), but from the prior on, along a sigmoidal schedule, and
 with steps found in a pilot run. The difference is paired, image by image. What *avb*'s ratio network says of the ELBO
 is an estimate and no bound. *avb*'s contrast has the posterior's covariance, where the paper's has its variances alone:
-chosen, with the coder's rate, by pilot runs of 5 000 updates on 55 000 training images, judged on others of them.
+chosen, with the coder's rate, by pilot runs of 5 000 updates on 55 000 training images, judged on a hundred others.
 
 Counted by `--plan` on one core of an Intel Xeon: avb 3.2 GFLOP a step and 0.5 h, vae 0.9 GFLOP and 0.15 h; twice that
 on an AMD EPYC with AVX2. Annealing adds about 45 TFLOP for each, by arithmetic: 22 000 gradients of the decoder at 800

@@ -9,8 +9,8 @@ nats compare within this table alone, and pixels that never vary raise them, dow
 stands beside the mean, which one pixel that no image of a class had lit can decide. FID is of 10 000 samples against
 the training images, in the features of `mnist`. The figure shows samples.
 
-Costs are for `--plan` to count, but for M steps: with ten covariances of 784 × 784 a batch is some 0.1 TFLOP in
-float64.
+`--plan` counts what a batch costs, not the start nor what ends a pass. With ten covariances of 784 × 784 a batch is
+some 0.1 TFLOP in float64.
 """
 
 from pathlib import Path
@@ -20,7 +20,7 @@ import torch
 from torch import Tensor
 
 import simulacra
-from benchmarks.tables import ROOT, Row, Table, conduct, draw_strips, markdown
+from benchmarks.tables import ROOT, Row, Table, conduct, draw_strips, markdown, pictured
 from simulacra.data import open_data
 from simulacra.data.batch import to_unit
 from simulacra.models.gnb import GNB
@@ -73,12 +73,12 @@ def picture(folder: Path) -> None:
         model: Any = simulacra.load(run)
         drawn.append((key, model.sample(SHOWN)))
     if drawn:
-        draw_strips(drawn, ROOT / "docs" / "images" / "mixtures.png")
+        draw_strips(drawn, ROOT / "docs" / "images" / "mixtures-samples.png")
 
 
 def text(done: dict[str, dict[str, Any]]) -> str:
     """The table and the figure."""
-    return markdown(HEAD, lines(done)) + '\n\n<img src="images/mixtures.png" width="640" alt="samples of each model">'
+    return "\n\n".join([markdown(HEAD, lines(done)), *pictured("mixtures", ["samples"], "of each model")])
 
 
 if __name__ == "__main__":

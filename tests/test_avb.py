@@ -10,7 +10,7 @@ from torch.distributions import MultivariateNormal, Normal
 from simulacra.data.spec import Spec
 from simulacra.metrics.likelihood import ELBO
 from simulacra.metrics.of_model import Setting
-from simulacra.models.avb import AVB, AVBConfig, Contrast
+from simulacra.models.avb import AVB, AVBConfig, Contrast, factor_of
 from simulacra.networks.implicit import Implicit, NoiseBasis
 from tests.test_models import PLANE, SIGMA, B, W, X, elbo, rows, told
 
@@ -72,15 +72,49 @@ def exact(model):
     return model
 
 
-def test_moments_are_those_of_the_draws():
+class Linear(nn.Module):
+    """A trunk whose numbers differ from row to row."""
+
+    def __init__(self, numbers):
+        super().__init__()
+        self.weights = nn.Parameter(torch.randn(2, numbers))
+
+    def forward(self, x):
+        return x @ self.weights
+
+
+def test_moments_are_those_of_the_draws_row_by_row():
     torch.manual_seed(1)
-    basis, trunk = NoiseBasis(3, 4, 2, 8), Said(torch.randn(8))
-    encoder = Implicit(trunk, basis, torch.randn(20_000, 3, 4), 2)
+    basis = NoiseBasis(3, 4, 2, 8)
+    encoder = Implicit(Linear(8), basis, torch.randn(20_000, 3, 4), 2)
     mean, scales = encoder(X)
-    draws = mean[:1] + (scales[:1] * basis(torch.randn(20_000, 3, 4))).sum(1)
     centre, covariance = encoder.moments(mean, scales)
-    assert torch.allclose(draws.mean(0), centre[0], atol=4 * draws.std(0).max().item() / math.sqrt(10_000))
-    assert torch.allclose(draws.T.cov(), covariance[0], rtol=0.06, atol=0.06 * draws.var(0).min().item())
+    v = basis(torch.randn(20_000, 3, 4))
+    for row in range(len(X)):
+        draws = mean[row] + (scales[row] * v).sum(1)
+        assert torch.allclose(draws.mean(0), centre[row], atol=4 * draws.std(0).max().item() / math.sqrt(10_000))
+        assert torch.allclose(draws.T.cov(), covariance[row], rtol=0.06, atol=0.06 * draws.var(0).min().item())
+    assert not torch.allclose(covariance[0], covariance[1], rtol=0.5)
+    plain = encoder.moments(mean, scales, full=False)
+    assert torch.equal(plain[0], centre)
+    assert torch.allclose(plain[1], covariance.diagonal(dim1=1, dim2=2).diag_embed(), rtol=1e-4)
+
+
+def test_moments_keep_their_digits_where_half_of_them_are_asked_for():
+    encoder = Implicit(Linear(8), NoiseBasis(3, 4, 2, 8), torch.randn(50, 3, 4), 2)
+    mean, scales = encoder(X)
+    with torch.autocast("cpu", torch.bfloat16):
+        found = encoder.moments(mean, scales)
+    assert [part.dtype for part in found] == [torch.float32] * 2
+    assert all(torch.equal(a, b) for a, b in zip(found, encoder.moments(mean, scales)))
+
+
+def test_a_covariance_without_a_factor_gives_that_of_its_diagonal():
+    good, bad = torch.tensor([[1.0, 0.6], [0.6, 1.0]]), torch.tensor([[1.0, 2.0], [2.0, 4.0 - 1e-3]])
+    factors = factor_of(torch.stack([good, bad]))
+    assert torch.allclose(factors[0] @ factors[0].T, good)
+    assert torch.allclose(factors[1], bad.diagonal().sqrt().diag())
+    assert factor_of(torch.full((1, 2, 2), math.nan)).diagonal(dim1=1, dim2=2).isnan().all()
 
 
 def test_where_x_says_nothing_all_networks_of_a_basis_share_the_variance():
@@ -137,21 +171,25 @@ def test_with_the_exact_ratio_the_estimate_is_the_elbo_whatever_the_contrast(con
 
 
 class Bent(nn.Module):
-    """v(ε) = (ε + 3/2 tanh 3ε) / 2: the posterior has two humps in every direction, and a density that is known."""
+    """v(ε) = S (ε + 3/2 tanh 3ε) / 2: the posterior has two humps in two directions, and a density that is known."""
+
+    def __init__(self, slant):
+        super().__init__()
+        self.slant = slant
 
     def forward(self, epsilon):
-        return 0.5 * (epsilon + 1.5 * (3 * epsilon).tanh())
+        return 0.5 * (epsilon + 1.5 * (3 * epsilon).tanh()) @ self.slant.T
 
     def log_density(self, epsilon):
-        """Of v, at v(ε)."""
+        """Of v `[N]`, at v(ε)."""
         slope = 0.5 * (1 + 4.5 * (1 - (3 * epsilon).tanh().square()))
-        return Normal(0.0, 1.0).log_prob(epsilon) - slope.log()
+        return (Normal(0.0, 1.0).log_prob(epsilon) - slope.log()).sum(1) - self.slant.det().log()
 
 
-def of_the_ratio(contrast):
+def of_the_ratio(contrast, slant):
     """Log-ratios of draws from the posterior by a ratio network that was trained by its own cost, by none, and known
     ones."""
-    model, x, bent = gaussian(contrast), X[0].expand(512, 2), Bent()
+    model, x, bent = gaussian(contrast), X[0].expand(512, 2), Bent(slant)
     model.coder.encoder.basis = bent
     adam = torch.optim.Adam(model.ratio.parameters(), lr=3e-3)
     for step in range(600):
@@ -165,7 +203,7 @@ def of_the_ratio(contrast):
         epsilon = epsilon[epsilon.norm(dim=2)[:, 0] < 2]
         z, found = model.drawn(x[: len(epsilon)], epsilon)
         silent = found.log_ratio(z)
-        known = (bent.log_density(epsilon[:, 0]) - SCALE.log()).sum(1) - Normal(0.0, 1.0).log_prob(z).sum(1)
+        known = bent.log_density(epsilon[:, 0]) - SCALE.log().sum() - Normal(0.0, 1.0).log_prob(z).sum(1)
         return model._told(x[: len(z)], found.standardised(z)) + silent, silent, known
 
 
@@ -173,11 +211,20 @@ def test_the_ratio_network_comes_to_the_known_log_ratio_and_nearer_with_adaptive
     """In half a thousand steps, log q − log p being far from a parabola: what is known of it is not enough."""
     errors = {}
     for contrast in ("prior", "diagonal", "full"):
-        *told_or_not, known = of_the_ratio(contrast)
+        *told_or_not, known = of_the_ratio(contrast, torch.eye(2))
         errors[contrast], silent = ((said - known).square().mean().sqrt().item() for said in told_or_not)
         assert silent > 0.9
         assert errors[contrast] < 0.5 * silent
     assert max(errors["full"], errors["diagonal"]) < 0.5 * errors["prior"]
+
+
+def test_where_dimensions_go_together_a_contrast_of_their_covariance_is_nearer():
+    """A ridge a tenth as wide as it is long."""
+    errors = {}
+    for contrast in ("diagonal", "full"):
+        said, _, known = of_the_ratio(contrast, torch.tensor([[1.0, 0.0], [0.95, 0.1]]))
+        errors[contrast] = (said - known).square().mean().sqrt().item()
+    assert errors["full"] < 0.5 * errors["diagonal"]
 
 
 @pytest.mark.parametrize("contrast", ["full", "diagonal", "prior"])

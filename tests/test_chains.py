@@ -284,8 +284,8 @@ def test_each_layer_may_have_noise_of_its_own():
     assert second.std(0).mean().item() == pytest.approx(0.5 * 2**0.5, rel=0.2)
 
 
-def test_noise_is_in_the_uppermost_layer_alone_unless_said_otherwise():
-    for hidden, expected in (((4,), (2.0,)), ((4, 5, 6), (0.0, 0.0, 2.0))):
+def test_noise_is_in_the_uppermost_of_several_layers_alone_unless_said_otherwise():
+    for hidden, expected in (((4,), (0.3,)), ((4, 5, 6), (0.0, 0.0, 2.0))):
         assert GSN(GSNConfig(hidden=hidden), BITS).noise == expected
 
 

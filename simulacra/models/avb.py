@@ -3,8 +3,7 @@ noise, whose divergence from the prior a second network estimates by telling the
 
 With adaptive contrast (§4) it is told apart not from the prior but from a Gaussian r(z|x) of its own mean and
 covariance, which it is much closer to; what is left of the divergence is then known. The paper's r has independent
-dimensions: the ratio network then also has to see how dimensions go together, and where it is late, the encoder gains
-by laying the posterior flat.
+dimensions: there the ratio network also has to find how dimensions go together.
 """
 
 from math import prod
@@ -28,8 +27,8 @@ from simulacra.networks.mlp import MLP
 from simulacra.precision import widen
 
 MOMENTS, DRAWS = 1, 128
-"""Key and number of the noise over which the posterior's mean and variance are taken."""
-LEAST = 1e-5  # variance of the contrast in every direction
+"""Key and number of the noise over which the posterior's mean and covariance are taken."""
+LEAST = 1e-5  # added to the contrast's variance in every direction
 
 
 class AVBConfig(CoderConfig):
@@ -60,6 +59,14 @@ class Contrast(NamedTuple):
         """log r(z|x) − log p(z) `[N]` in nats."""
         spread = self.factor.diagonal(dim1=1, dim2=2).log().sum(1)
         return 0.5 * (z.square() - self.standardised(z).square()).sum(1) - spread
+
+
+def factor_of(covariance: Tensor) -> Tensor:
+    """The lower triangular L with L Lᵀ = `covariance` `[N, J, J]`; of one that rounding has left without, that of its
+    diagonal. Waits for no device."""
+    lower, failed = torch.linalg.cholesky_ex(covariance)
+    plain = covariance.diagonal(dim1=1, dim2=2).sqrt().diag_embed()
+    return torch.where((failed == 0)[:, None, None], lower, plain)
 
 
 class Coder(nn.Module):
@@ -129,10 +136,8 @@ class AVB(Latent):
         if self.config.contrast == "prior":
             return z, Contrast(torch.zeros_like(mean), unit)
         with torch.no_grad():
-            centre, covariance = self.coder.encoder.moments(mean, scales)
-            if self.config.contrast == "diagonal":
-                return z, Contrast(centre, (covariance * unit + LEAST * unit).sqrt())
-            return z, Contrast(centre, torch.linalg.cholesky_ex(covariance + LEAST * unit).L)
+            centre, covariance = self.coder.encoder.moments(mean, scales, self.config.contrast == "full")
+            return z, Contrast(centre, factor_of(covariance + LEAST * unit))
 
     def _told(self, x: Tensor, z: Tensor) -> Tensor:
         return widen(self.ratio(torch.cat([x.flatten(1), z.to(x.dtype)], 1))).flatten()
@@ -160,4 +165,4 @@ class AVB(Latent):
 
     def _mean(self, x: Tensor) -> Tensor:
         encoder = self.coder.encoder
-        return encoder.moments(*encoder(self.likelihood.unit(x)))[0]
+        return encoder.moments(*encoder(self.likelihood.unit(x)), full=False)[0]

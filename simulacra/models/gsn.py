@@ -15,8 +15,8 @@ from simulacra.models.chain import Corruption, State, Transition, corrupt
 from simulacra.models.coders import Likelihood
 from simulacra.randomness import Noise
 
-TOP = 2.0
-"""Deviation of the noise in the uppermost layer, which is what makes chains move on: lower ones carry the picture."""
+TOP, ONLY = 2.0, 0.3
+"""Deviation of the noise in the uppermost of several layers, lower ones being left to carry the picture, or in one."""
 
 
 class GSNConfig(Config):
@@ -27,7 +27,7 @@ class GSNConfig(Config):
         None,
         min_length=1,
         description="deviation of the noise before and after each hidden nonlinearity, of all layers or of each "
-        "(default: 2 in the uppermost layer, none below)",
+        "(default: 2 in the uppermost layer, none below; 0.3 in a single one)",
     )
     corruption: Corruption = Field("salt-and-pepper", description="how x is corrupted on its way in")
     level: float = Field(0.4, gt=0, description="share of numbers destroyed, or the Gaussian's standard deviation")
@@ -88,7 +88,7 @@ class GSN(Transition):
 def _of_each(noise: tuple[float, ...] | None, layers: int) -> tuple[float, ...]:
     """A deviation for each layer. Raises UserError where neither one nor one for each is given, or one is below 0."""
     if noise is None:
-        return (*[0.0] * (layers - 1), TOP)
+        return (*[0.0] * (layers - 1), TOP) if layers > 1 else (ONLY,)
     if len(noise) not in (1, layers) or min(noise) < 0:
         raise UserError(f"--noise {','.join(map(str, noise))}: give one deviation, or one for each of {layers} layers")
     return noise * layers if len(noise) == 1 else noise

@@ -6,6 +6,8 @@ import torch
 from torch import Tensor, nn
 from torch.nn.functional import elu
 
+from simulacra.precision import full_precision, widen
+
 
 class NoiseBasis(nn.Module):
     """m perceptrons side by side, v_i: R^`noise` → R^`outputs`, each of noise of its own, with `depth` hidden layers of
@@ -46,9 +48,16 @@ class Implicit(nn.Module):
         mean, scales = self.trunk(x).split([self.outputs, self.probe.shape[1] * self.outputs], 1)
         return mean, (1.0 + scales.unflatten(1, (-1, self.outputs))) / sqrt(self.probe.shape[1])
 
-    def moments(self, mean: Tensor, scales: Tensor) -> tuple[Tensor, Tensor]:
-        """Mean `[N, J]` and covariance `[N, J, J]` of z given x."""
-        v = self.basis(self.probe)
-        centre = v.mean(0)
-        covariances = torch.einsum("kij,kil->ijl", v - centre, v - centre) / (len(v) - 1)
-        return mean + (scales * centre).sum(1), torch.einsum("nij,nil,ijl->njl", scales, scales, covariances)
+    def moments(self, mean: Tensor, scales: Tensor, full: bool = True) -> tuple[Tensor, Tensor]:
+        """Mean `[N, J]` and covariance `[N, J, J]` of z given x, of which all but the diagonal is left out unless it is
+        `full`. In float32 or better, whatever precision surrounds it. Memory is linear in m J."""
+        with full_precision(mean.device):
+            v, scales = widen(self.basis(self.probe)), widen(scales)
+            centre = v.mean(0)
+            found = mean + (scales * centre).sum(1)
+            if not full:
+                return found, (scales.square() * v.var(0)).sum(1).diag_embed()
+            each = (v - centre).transpose(0, 1)
+            each = each.mT @ each / (len(v) - 1)  # the covariance of every v_i, [m, J, J]
+            rows = [(scales * each[:, j] * scales[:, :, j, None]).sum(1) for j in range(self.outputs)]
+            return found, torch.stack(rows, 1)

@@ -117,7 +117,7 @@ def gsn(spec: Spec, size: int, options: GSNOptions) -> Plan:
     command   simulacra train gsn --data mnist
     budget    100 passes over small sets, at most 40 000 steps; each costs as much as walkback of an autoencoder
     score     MNIST, 1000-1000 units, 20 000 steps: ten chains of 1 000 steps visit all ten digits, FID 16.5 in the
-              features of `mnist`, after about 70 minutes on one CPU core (docs/results.md)
+              features of `mnist`, after 117 minutes on one CPU core beside others (docs/results.md)
     """
     options = corrupted(spec, options.model_copy(update=likelihood_of(spec, options)))
     model = GSN(options.part(GSNConfig), spec)

@@ -57,8 +57,9 @@ def gmm(spec: Spec, size: int, options: GMMOptions) -> Plan:
     """One player, moved in closed form: a k-means++ start, but for a warm one (`--from`), then EM.
 
     command   simulacra train gmm --data mnist --components 10
-    budget    100 passes over the data: 3 seconds on digits (one CPU core)
-    score     none measured yet
+    budget    100 passes over the data: 3 seconds on digits (one CPU core), hours on MNIST, where one pass of stepwise
+              EM takes two minutes: --em stepwise --passes 1
+    score     MNIST, 10 full components, that pass: FID of samples 30.4 in the features of `mnist` (docs/results.md)
     """
     options = resolve(spec, size, options)
     model = GMM(options.part(GMMConfig), spec)
@@ -132,7 +133,8 @@ def gnb(spec: Spec, size: int, options: GNBOptions) -> Plan:
 
     command   simulacra train gnb --data mnist; simulacra sample RUN --label 3
     budget    two passes over the data, the second about the means of the first
-    score     none measured yet
+    score     MNIST: 55.6 % of test images named rightly, FID of samples 102.6 in the features of `mnist`, after 9
+              seconds on one CPU core (docs/results.md)
     """
     if not spec.classes:
         raise UserError("gnb needs classes, and the data has none: sort images into a folder per class")

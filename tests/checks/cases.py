@@ -146,6 +146,7 @@ CASES = [
     recipe("cvae", width="16", latent="3", quadrants="2"),
     recipe("cvae", width="16", latent="3", quadrants="3", conditional_prior="false", likelihood="gaussian"),
     recipe("avb", width="16", latent="3", basis="4", basis_noise="3", basis_width="5", ratio_width="12"),
+    recipe("avb", "ring", width="16", latent="3", contrast="diagonal", basis="4", ratio_width="12"),
     recipe("avb", "ring", width="16", latent="3", contrast="prior", basis="4", ratio_width="12", ratio_steps="2"),
     recipe("vaegan", width="4", latent="3", per_sample=False),
     recipe("vaegan", "ring", width="16", latent="3", objective="least-squares", similarity="1"),
