@@ -53,7 +53,8 @@ def dbn(spec: Spec, size: int, options: DBNOptions) -> Plan:
 
     command   simulacra train dbn --data mnist
     budget    50 passes a layer over small sets, at most 20 000 steps a layer
-    score     none measured yet
+    score     static binarised MNIST, 500-2000 units, PCD-1, 120 000 steps: bound −87.2 ± 0.3 nats, estimate −86.9, 0.4
+              and 0.7 above its first layer, after 58 minutes on one CPU core (docs/results.md)
     """
     require_brightness_of(spec, "dbn")
     unrolled = starts(spec, options)
