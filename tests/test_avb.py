@@ -10,7 +10,8 @@ from torch.distributions import MultivariateNormal, Normal
 from simulacra.data.spec import Spec
 from simulacra.metrics.likelihood import ELBO
 from simulacra.metrics.of_model import Setting
-from simulacra.models.avb import AVB, AVBConfig, Contrast, factor_of
+from simulacra.models.avb import AVB, AVBConfig, factor_of
+from simulacra.models.posterior import FullPosterior
 from simulacra.networks.implicit import Implicit, NoiseBasis
 from tests.test_models import PLANE, SIGMA, B, W, X, elbo, rows, told
 
@@ -134,10 +135,10 @@ def test_networks_of_a_basis_see_their_own_noise_only():
 
 def test_the_contrast_s_ratio_is_that_of_two_gaussians():
     factor, z = torch.tensor([[0.6, 0.0], [1.2, 0.5]]), torch.randn(4, 2)
-    contrast = Contrast(MEAN.expand(4, 2), factor.expand(4, 2, 2))
+    contrast = FullPosterior(MEAN.expand(4, 2), factor.expand(4, 2, 2))
     expected = MultivariateNormal(MEAN, scale_tril=factor).log_prob(z) - Normal(0.0, 1.0).log_prob(z).sum(1)
-    assert torch.allclose(contrast.log_ratio(z), expected, atol=1e-5)
-    assert torch.allclose(contrast.standardised(z) @ factor.T + MEAN, z, atol=1e-6)
+    assert torch.allclose(-contrast.log_ratio(contrast.noise_of(z)), expected, atol=1e-5)
+    assert torch.allclose(contrast.at(contrast.noise_of(z)), z, atol=1e-6)
 
 
 class Slanted(nn.Module):
@@ -202,9 +203,9 @@ def of_the_ratio(contrast, slant):
         epsilon = torch.randn(512, 1, 2)
         epsilon = epsilon[epsilon.norm(dim=2)[:, 0] < 2]
         z, found = model.drawn(x[: len(epsilon)], epsilon)
-        silent = found.log_ratio(z)
+        silent = -found.log_ratio(found.noise_of(z))
         known = bent.log_density(epsilon[:, 0]) - SCALE.log().sum() - Normal(0.0, 1.0).log_prob(z).sum(1)
-        return model._told(x[: len(z)], found.standardised(z)) + silent, silent, known
+        return model._told(x[: len(z)], found.noise_of(z)) + silent, silent, known
 
 
 def test_the_ratio_network_comes_to_the_known_log_ratio_and_nearer_with_adaptive_contrast():

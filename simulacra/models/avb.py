@@ -7,7 +7,7 @@ dimensions: there the ratio network also has to find how dimensions go together.
 """
 
 from math import prod
-from typing import Literal, NamedTuple
+from typing import Literal
 
 import torch
 from pydantic import Field
@@ -22,6 +22,7 @@ from simulacra.game import At, Rows, Terms
 from simulacra.models.base import in_batches
 from simulacra.models.coders import CoderConfig, Likelihood, coders
 from simulacra.models.latent import Latent
+from simulacra.models.posterior import FullPosterior
 from simulacra.networks.implicit import Implicit, NoiseBasis
 from simulacra.networks.mlp import MLP
 from simulacra.precision import widen
@@ -42,23 +43,6 @@ class AVBConfig(CoderConfig):
     basis_width: int = Field(64, ge=1, description="units of a hidden layer of each")
     ratio_width: int = Field(512, ge=1, description="units of a hidden layer of the ratio network")
     ratio_depth: int = Field(3, ge=1, le=100, description="hidden layers of the ratio network")
-
-
-class Contrast(NamedTuple):
-    """r(z|x) = N(mean, L Lᵀ), or the prior: `[N, J]` and the lower triangular L `[N, J, J]`, without gradients. The
-    bound holds whatever r is."""
-
-    mean: Tensor
-    factor: Tensor
-
-    def standardised(self, z: Tensor) -> Tensor:
-        """z̃, which is N(0, I) where z is of r."""
-        return torch.linalg.solve_triangular(self.factor, (z - self.mean)[..., None], upper=False)[..., 0]
-
-    def log_ratio(self, z: Tensor) -> Tensor:
-        """log r(z|x) − log p(z) `[N]` in nats."""
-        spread = self.factor.diagonal(dim1=1, dim2=2).log().sum(1)
-        return 0.5 * (z.square() - self.standardised(z).square()).sum(1) - spread
 
 
 def factor_of(covariance: Tensor) -> Tensor:
@@ -105,10 +89,11 @@ class AVB(Latent):
         is the best (Proposition 2)."""
         x = self._observed(batch, at)
         z, contrast = self._drawn(x, at)
+        standardised = contrast.noise_of(z)
         return {
             "reconstruction": self.likelihood.loss(self.output(z), x),
-            "ratio": self._told(x, contrast.standardised(z)),
-            "contrast": contrast.log_ratio(z),
+            "ratio": self._told(x, standardised),
+            "contrast": -contrast.log_ratio(standardised),
         }
 
     def tell_apart(self, batch: Rows, at: At) -> Terms:
@@ -117,7 +102,7 @@ class AVB(Latent):
         x = self._observed(batch, at)
         with torch.no_grad():
             z, contrast = self._drawn(x, at)
-            posterior, other = contrast.standardised(z), at.normal(self.latents)
+            posterior, other = contrast.noise_of(z), at.normal(self.latents)
         ours, theirs = self._told(x, posterior), self._told(x, other)
         at.watch("accuracy", 0.5 * ((ours > 0).float() + (theirs < 0).float()))
         return {"posterior": softplus(-ours), "contrast": softplus(theirs)}
@@ -125,19 +110,20 @@ class AVB(Latent):
     def _observed(self, batch: Rows, at: At) -> Tensor:
         return self.observed(batch.x, lambda: at.uniform(*batch.x.shape[1:]))
 
-    def _drawn(self, x: Tensor, at: At) -> tuple[Tensor, Contrast]:
+    def _drawn(self, x: Tensor, at: At) -> tuple[Tensor, FullPosterior]:
         return self.drawn(x, at.normal(self.config.basis, self.config.basis_noise))
 
-    def drawn(self, x: Tensor, epsilon: Tensor) -> tuple[Tensor, Contrast]:
-        """z ~ q(z|x) `[N, J]` of observed x, of the noise ε `[N, m, e]`, and the r(z|x) that it is told from."""
+    def drawn(self, x: Tensor, epsilon: Tensor) -> tuple[Tensor, FullPosterior]:
+        """z ~ q(z|x) `[N, J]` of observed x, of the noise ε `[N, m, e]`, and the r(z|x) that it is told from, without
+        gradients: the bound holds whatever r is."""
         mean, scales = (widen(part) for part in self.coder.encoder(x))
         z = mean + (scales * widen(self.coder.encoder.basis(epsilon))).sum(1)
         unit = torch.eye(self.latents, device=z.device, dtype=z.dtype).expand(len(z), -1, -1)
         if self.config.contrast == "prior":
-            return z, Contrast(torch.zeros_like(mean), unit)
+            return z, FullPosterior(torch.zeros_like(mean), unit)
         with torch.no_grad():
             centre, covariance = self.coder.encoder.moments(mean, scales, self.config.contrast == "full")
-            return z, Contrast(centre, factor_of(covariance + LEAST * unit))
+            return z, FullPosterior(centre, factor_of(covariance + LEAST * unit))
 
     def _told(self, x: Tensor, z: Tensor) -> Tensor:
         return widen(self.ratio(torch.cat([x.flatten(1), z.to(x.dtype)], 1))).flatten()
@@ -155,8 +141,9 @@ class AVB(Latent):
 
     def _estimate(self, x: Tensor, epsilon: Tensor) -> Tensor:
         z, contrast = self.drawn(x, epsilon)
-        told = self._told(x, contrast.standardised(z)) + contrast.log_ratio(z)
-        return -self.likelihood.loss(self.output(z), x) - told
+        standardised = contrast.noise_of(z)
+        known = contrast.log_ratio(standardised) - self.likelihood.loss(self.output(z), x)
+        return known - self._told(x, standardised)
 
     def encode(self, x: Tensor) -> Tensor:
         """The posterior's means `[N, J]` for data `[N, ...]` in [−1, 1]."""

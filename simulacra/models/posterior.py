@@ -51,8 +51,12 @@ class FullPosterior(NamedTuple):
     factor: Tensor
 
     def at(self, epsilon: Tensor) -> Tensor:
-        """z = μ + Lε."""
-        return self.mean + (self.factor @ epsilon.unsqueeze(2)).squeeze(2)
+        """z = μ + Lε, in the factor's precision whatever surrounds it."""
+        return self.mean + (self.factor * epsilon.unsqueeze(1)).sum(2)
+
+    def noise_of(self, z: Tensor) -> Tensor:
+        """The ε `[N, J]` with at(ε) = z, which is N(0, I) where z is of q(z|x)."""
+        return torch.linalg.solve_triangular(self.factor, (z - self.mean).unsqueeze(2), upper=False).squeeze(2)
 
     def kl(self) -> Tensor:
         """KL(q(z|x) ‖ N(0, I)) `[N]`."""
