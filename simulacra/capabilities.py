@@ -66,6 +66,16 @@ class Reconstructs(Protocol):
 
 
 @runtime_checkable
+class Corrupts(Reconstructs, Protocol):
+    """Undoes noise that it can add."""
+
+    def corrupt(self, x: Tensor, *, seed: int = 0, start: int = 0) -> Tensor:
+        """Data rows start … start+N−1 with noise, `[N, ...]`, which `reconstruct` undoes; noise is a function of (seed,
+        row)."""
+        ...
+
+
+@runtime_checkable
 class HasLogProb(Protocol):
     """Knows how likely data is, exactly or not."""
 
@@ -295,6 +305,7 @@ CAPABILITIES: dict[str, type] = {
     "encode": Encodes,
     "decode": Decodes,
     "reconstruct": Reconstructs,
+    "corrupt": Corrupts,
     "log_prob": HasLogProb,
     "prior": HasPrior,
     "truncated": Truncates,

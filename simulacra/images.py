@@ -118,7 +118,7 @@ def write(samples: Tensor, path: str | Path, spec: Spec, labels: Tensor | None =
     - `X/`, `X` without a suffix, or a folder that is there: images one by one, `00000.png` …, and with labels
       `labels.csv` (columns file, label); the data word `folder:X` reads them. Other files in the folder stay.
     - `X.npz`: `images` uint8 `[N, H, W, C]` or `points` float32 `[N, D]`, and with labels `labels` int64 `[N]` and
-      `class_names`; the data word `npz:X.npz` reads images.
+      `class_names`; the data word `npz:X.npz` reads them.
 
     A file appears under its name only once it is whole. Folders on the way are made.
 

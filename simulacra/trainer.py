@@ -5,6 +5,7 @@ import os
 import time
 from collections.abc import Iterator, Mapping
 from contextlib import contextmanager, nullcontext, suppress
+from functools import partial
 from math import ceil
 from pathlib import Path
 from typing import Any, NamedTuple
@@ -12,7 +13,7 @@ from typing import Any, NamedTuple
 import torch
 from torch import Tensor
 
-from simulacra import artifact, checkpoint, previews
+from simulacra import artifact, checkpoint, figures
 from simulacra.capabilities import Samples
 from simulacra.data import Feed
 from simulacra.data.words import shareable
@@ -334,7 +335,8 @@ class Trainer:
         if self.leads:
             self.watch.probe(self.step)
             with self._judged():
-                previews.write(self.plan.model, self.session.source, self.folder, self.step, self.options.seed)
+                place = partial(self.folder.preview, self.step)
+                figures.write(self.plan.model, self.session.source, place, self.options.seed)
 
     @property
     def _evaluates(self) -> bool:

@@ -200,7 +200,7 @@ CHAINS = pytest.mark.parametrize(
     [
         DAE(DAEConfig(width=8, latent=4, chain=6), GREY),
         DAE(DAEConfig(width=8, latent=4, chain=6, likelihood="gaussian", corruption="gaussian"), PLANE),
-        GSN(GSNConfig(hidden=(9, 8, 7), chain=6), GREY),
+        GSN(GSNConfig(hidden=(9, 8, 7), noise=0.3, chain=6), GREY),
     ],
     ids=["dae", "dae of points", "gsn"],
 )
@@ -232,15 +232,17 @@ def test_chains_start_from_black_or_noise_which_know_no_data(model):
 
 
 def test_brightness_that_is_none_is_refused_where_it_is_not_undone():
-    bright, dae = torch.full((1, *GREY.shape), 3.0), DAE(DAEConfig(width=8, latent=4), GREY)
-    for verb in (
-        AE(AEConfig(width=8, latent=4), GREY).encode,
-        AE(AEConfig(width=8, latent=4), GREY).reconstruct,
-        dae.corrupt,
-    ):
+    bright = torch.full((1, *GREY.shape), 3.0)
+    ae, dae, gaussian = (
+        AE(AEConfig(width=8, latent=4), GREY),
+        DAE(DAEConfig(width=8, latent=4), GREY),
+        DAE(DAEConfig(width=8, latent=4, corruption="gaussian"), GREY),
+    )
+    for verb in (ae.encode, ae.reconstruct, dae.corrupt, dae.encode, dae.reconstruct, gaussian.corrupt):
         with pytest.raises(UserError, match=r"outside \[-1, 1\]"):
             verb(bright)
-    assert dae.reconstruct(bright).shape == bright.shape  # as Gaussian noise may leave it
+    for verb in (gaussian.encode, gaussian.reconstruct):  # as Gaussian noise may leave it
+        assert len(verb(bright)) == 1
 
 
 @CHAINS
@@ -285,8 +287,10 @@ def test_each_layer_may_have_noise_of_its_own():
 
 
 def test_noise_is_in_the_uppermost_of_several_layers_alone_unless_said_otherwise():
+    kind = find("gsn")
     for hidden, expected in (((4,), (0.3,)), ((4, 5, 6), (0.0, 0.0, 2.0))):
-        assert GSN(GSNConfig(hidden=hidden), BITS).noise == expected
+        plan = kind.build(BITS, 100, kind.options(hidden=hidden))
+        assert plan.options.noise == plan.model.config.noise == plan.model.noise == expected
 
 
 def test_noise_of_too_many_layers_is_refused():

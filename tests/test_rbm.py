@@ -2,7 +2,7 @@
 
 from functools import partial
 from itertools import product
-from math import log, pi
+from math import e, log, pi
 from pathlib import Path
 
 import pytest
@@ -270,9 +270,10 @@ def test_a_gaussian_chain_has_the_moments_of_its_mixture() -> None:
     mean = share @ centres
     variance = share @ centres.square() - mean.square() + m.sigma.square()
     n = 20_000
-    v = rbm.gibbs(torch.zeros(n, 1, 2, 2), 100, seed=2).flatten(1).double()
-    assert ((v.mean(0) - mean).abs() < 4.5 * (variance / n).sqrt()).all()
-    assert torch.allclose(v.var(0), variance, rtol=0.06)
+    for drawn_rows in (rbm.gibbs(torch.zeros(n, 1, 2, 2), 100, seed=2), rbm.sample(n, seed=3)):
+        v = drawn_rows.flatten(1).double()
+        assert ((v.mean(0) - mean).abs() < 4.5 * (variance / n).sqrt()).all()
+        assert torch.allclose(v.var(0), variance, rtol=0.06)
 
 
 # Likelihoods
@@ -371,6 +372,29 @@ def test_gaussian_units_start_from_standardised_data() -> None:
     assert rbm.visible_bias.tolist() == pytest.approx([1, 1, 0, 2])
     deviations = torch.tensor([2.0, 0.0, 50.0, 8.0]).sqrt()
     assert rbm.sigma.tolist() == pytest.approx((0.5 * deviations.clamp(min=0.1 * 50**0.5)).tolist())
+    table = RBM(RBMConfig(hidden=3, visible="gaussian"), Spec(kind="vector", shape=(4,), classes=None))
+    table.prepare(x.flatten(1))
+    assert table.sigma.tolist() == pytest.approx([2**0.5, 0.1 * 50**0.5, 50**0.5, 8**0.5])
+
+
+def test_deviations_are_learned_down_to_what_no_hidden_unit_explains() -> None:
+    """Rows are (s, s, s, s), s = ±1, with a deviation of 0.2, which hidden units that tell s leave to σ: log p comes
+    near −2 log 2πeσ² − log 2 = 0.07, its best, from −2 log 2πe (1 + σ²) = −5.75, that of independent Gaussians."""
+    kind, noise, sigma = find("rbm"), torch.Generator().manual_seed(0), 0.2
+    signs = torch.randint(0, 2, (4000, 1), generator=noise) * 2.0 - 1.0
+    x = signs + sigma * torch.randn(4000, 4, generator=noise)
+    found = {}
+    for learned in (True, False):
+        torch.manual_seed(0)
+        options = kind.options(hidden=2, lr=0.03, decay=0.0, batch=200, learned_sigma=learned)
+        plan = kind.build(Spec(kind="vector", shape=(4,), classes=None), len(x), options)
+        plan.prepare(x)
+        for step in range(1000):
+            batch = _batch(x[torch.randint(0, 4000, (200,), generator=noise)])
+            plan.stages[0].game.step(lambda k, rows=batch: rows, Clock(step=step, progress=step / 1000))
+        found[learned] = plan.model.log_prob(x).value.mean().item()
+    assert -1.0 < found[True] < -2 * log(2 * pi * e * sigma**2) - log(2) + 0.05
+    assert found[False] < -4.0
 
 
 def test_codes_are_probabilities_and_decode_to_expectations() -> None:

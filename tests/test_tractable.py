@@ -491,8 +491,19 @@ def test_completions_that_cannot_be_are_refused() -> None:
     x = torch.zeros(2, 1, 3, 3)
     with pytest.raises(UserError, match="rows have 9"):
         built("nade", TINY).complete(x, 10)
-    with pytest.raises(UserError, match="--orders 1"):
-        built("made-orders", TINY).complete(x, 3)
+
+
+def test_several_orders_complete_by_the_first() -> None:
+    """Of images with the same first half, the others' bits have the rates of p_1 given it, by enumeration."""
+    model, n = built("made-orders", TINY), 20_000
+    x = torch.ones(1, 1, 3, 3).expand(n, -1, -1, -1)
+    drawn = model.complete(x, 6, seed=2).flatten(1)
+    assert (drawn[:, :6] == 1).all()
+    ends = torch.tensor(list(product((0.0, 1.0), repeat=3)), dtype=torch.float64)
+    halves = torch.cat([torch.ones(8, 6).double(), ends], 1).view(-1, 1, 3, 3)
+    law = (-model._nats(halves, 0)).softmax(0).detach()
+    found = torch.bincount((drawn[:, 6:] > 0).long() @ torch.tensor([4, 2, 1]), minlength=8) / n
+    assert (found - law).abs().max() < 4 * (0.25 / n) ** 0.5
 
 
 def test_what_is_left_open_follows_from_the_data() -> None:

@@ -38,7 +38,7 @@ STILLS, FILMED = 9, 30  # frames of a sheet and of a film, where no number is gi
 
 def add_to(app: typer.Typer) -> None:
     """Add these commands."""
-    for command in (interpolate, arithmetic, walk, directions, manifold, invert):
+    for command in (figures, interpolate, arithmetic, walk, directions, manifold, invert):
         explore_app.command()(command)
     app.add_typer(explore_app, name="explore")
 
@@ -124,6 +124,34 @@ def _told(done: int, of: int) -> None:
     """Progress of a long inversion, on a terminal."""
     if sys.stderr.isatty() and of > done:
         typer.echo(f"{done:,} of {of:,} starts followed", err=True)
+
+
+def figures(
+    run: Run,
+    out: Annotated[str, typer.Option(help="a folder, for NAME.png of each figure")] = "figures",
+    only: Annotated[str | None, typer.Option(help="those of these names, with commas (default: all it has)")] = None,
+    data: Data = None,
+    split: Annotated[str, typer.Option(help="where rows of data come from: train, test or all")] = "test",
+    seed: Seed = 0,
+    device: Device = "auto",
+) -> None:
+    """Pictures of all that a model can do: samples, reconstructions, completions, fillings, chains, what it denoises,
+    filters, pairs; on rows of the test split."""
+    from simulacra import figures as drawn
+    from simulacra.precision import choose_device
+    from simulacra.subjects import of_model
+
+    if Path(out).suffix == ".png":
+        raise UserError(f"--out is a folder, for a picture of each figure, not {out}")
+    opened = _Opened(of_model(run, choose_device(device)), ".png", data)
+    has = drawn.names(opened.model)
+    wanted = has if only is None else only.split(",")
+    if unknown := [name for name in wanted if name not in has]:
+        raise UserError(f"{run} has no figure {unknown[0]!r}: it has {', '.join(has) or 'none'}")
+    if not has:
+        raise UserError(f"{run} is {with_article(opened.model.name)} of what has no picture: it has no figures")
+    drawn.write(opened.model, opened.source(split), lambda name: Path(out) / f"{name}.png", seed, wanted)
+    print(f"{', '.join(wanted)} in {out}")
 
 
 def interpolate(

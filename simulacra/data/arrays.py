@@ -1,4 +1,4 @@
-"""`npz:PATH`: arrays of images."""
+"""`npz:PATH`: arrays of images, or of points."""
 
 import math
 import os
@@ -7,21 +7,23 @@ from collections.abc import Mapping
 from typing import Any
 
 import numpy as np
+import torch
 from numpy.typing import NDArray
 
 from simulacra.data.containers import SMALL_MEMBER
 from simulacra.data.files import hashed_split, held_out
+from simulacra.data.names import NumberedRows
 from simulacra.data.pixels import short_to_bytes, unit_to_bytes
 from simulacra.data.request import SMALLEST, Request
 from simulacra.data.source import Source
-from simulacra.data.tensors import ImageArray, image_source
+from simulacra.data.tensors import ImageArray, image_source, vector_source
 from simulacra.errors import EmptySplit, UserError
 
 MOST_CLASSES = 100_000
 FEW_CLASSES = 1000  # up to which numbers that no row carries are classes too
 LARGEST_GAP = 10  # numbers per distinct label above which labels have gaps
 LARGEST_RATIO = 200  # of compression; sparse binary images come to about 110
-KEYS = ("images", "labels", "class_names", "test_images", "test_labels")
+KEYS = ("images", "points", "labels", "class_names", "test_images", "test_points", "test_labels")
 
 
 def open_npz(request: Request) -> Source:
@@ -34,6 +36,8 @@ def open_npz(request: Request) -> Source:
     labels are the classes, in order and named by their value. `test_images` and `test_labels` (optional) are the test
     split; without them it is the 10% of rows whose number hashes to it.
 
+    In their place `points` [N, D] and `test_points` are vectors, of finite real numbers; they become float32.
+
     Nothing is unpacked before its size is checked. An array of any size is read, but one over 16 MiB is refused as a
     decompression bomb if it is compressed more than 200 times, and any whose header claims another size than is there.
 
@@ -42,26 +46,52 @@ def open_npz(request: Request) -> Source:
     """
     path = os.path.expanduser(request.rest)
     arrays = _load(path)
-    own_test = "test_images" in arrays
+    what = _kind(path, arrays)
+    own_test = f"test_{what}" in arrays
     prefix = "test_" if own_test and request.split == "test" else ""
-    images, notes = _images(path, arrays, prefix + "images")
-    labels = _labels(path, arrays, prefix + "labels", len(images))
+    array, notes = (_images if what == "images" else _points)(path, arrays, prefix + what)
+    labels = _labels(path, arrays, prefix + "labels", len(array))
     classes = None
     if labels is not None:
         labels, classes, more = _classes(path, arrays, labels)
         notes += more
-    rows = np.arange(len(images)) if own_test else _split_rows(path, len(images), request.split)
+    rows = np.arange(len(array)) if own_test else _split_rows(path, len(array), request.split, what)
     if request.split == "train":
-        notes += held_out(len(images) - len(rows), "number")
-    found = ImageArray(
-        of=os.path.basename(path),
-        images=images[rows],
-        labels=None if labels is None else labels[rows],
-        classes=classes,
-        rows=rows,
-        notes=tuple(notes),
-    )
+        notes += held_out(len(array) - len(rows), "number")
+    chosen: Any = array[rows]
+    of, labels = os.path.basename(path), None if labels is None else labels[rows]
+    if what == "points":
+        counted = f"{len(chosen):,} point{'s' * (len(chosen) != 1)} of {chosen.shape[1]} numbers"
+        known = f" in {len(classes):,} classes" if classes else ""
+        numbers = None if labels is None else torch.from_numpy(labels)
+        names = NumberedRows(of, rows)
+        return vector_source(request, torch.from_numpy(chosen), numbers, classes, [counted + known, *notes], names)
+    found = ImageArray(of=of, images=chosen, labels=labels, classes=classes, rows=rows, notes=tuple(notes))
     return image_source(request, found)
+
+
+def _kind(path: str, arrays: Mapping[str, NDArray[Any]]) -> str:
+    """What the archive holds, "images" or "points"."""
+    both = [name for name in ("images", "points") if name in arrays or f"test_{name}" in arrays]
+    if len(both) > 1:
+        raise UserError(f"{path!r} has arrays of images and of points: keep one of them")
+    return both[0] if both else "images"
+
+
+def _points(path: str, arrays: Mapping[str, NDArray[Any]], key: str) -> tuple[NDArray[np.float32], list[str]]:
+    if key not in arrays:
+        _no_rows(path, list(arrays))
+    array, where = arrays[key], f"{path!r}: '{key}'"
+    if array.ndim != 2 or not array.size:
+        raise UserError(f"{where} has shape {array.shape}: expected (N, D), none of them 0")
+    if not (np.issubdtype(array.dtype, np.floating) or np.issubdtype(array.dtype, np.integer)):
+        raise UserError(f"{where} has type {array.dtype}: expected real numbers")
+    with np.errstate(over="ignore"):
+        points = array.astype(np.float32)
+    if not np.isfinite(points).all():
+        row = int(np.flatnonzero(~np.isfinite(points).all(1))[0])
+        raise UserError(f"{where} is not finite, or too large for float32, in row {row}: leave such rows out")
+    return points, [f"{array.dtype} taken as float32"] if array.dtype != np.float32 else []
 
 
 def _load(path: str) -> dict[str, NDArray[Any]]:
@@ -72,7 +102,7 @@ def _load(path: str) -> dict[str, NDArray[Any]]:
     try:
         _check_archive(path)
         with np.load(path, allow_pickle=False) as archive:
-            return {name: archive[name] for name in archive.files if name in KEYS} or _no_images(path, archive.files)
+            return {name: archive[name] for name in archive.files if name in KEYS} or _no_rows(path, archive.files)
     except UserError:
         raise
     except OSError as error:
@@ -120,13 +150,13 @@ def _check_member(path: str, archive: zipfile.ZipFile, member: zipfile.ZipInfo) 
         )
 
 
-def _no_images(path: str, keys: list[str]) -> dict[str, NDArray[Any]]:
-    raise UserError(f"{path!r} has no array 'images'; it holds: {', '.join(map(repr, keys)) or 'nothing'}")
+def _no_rows(path: str, keys: list[str]) -> dict[str, NDArray[Any]]:
+    raise UserError(f"{path!r} has no array 'images' or 'points'; it holds: {', '.join(map(repr, keys)) or 'nothing'}")
 
 
 def _images(path: str, arrays: Mapping[str, NDArray[Any]], key: str) -> tuple[NDArray[np.uint8], list[str]]:
     if key not in arrays:
-        _no_images(path, list(arrays))
+        _no_rows(path, list(arrays))
     where = f"{path!r}: '{key}'"
     array = _with_channels(where, arrays[key])
     if not len(array):
@@ -186,7 +216,7 @@ def _labels(path: str, arrays: Mapping[str, NDArray[Any]], key: str, count: int)
     if not np.issubdtype(labels.dtype, np.integer):
         raise UserError(f"{where} has type {labels.dtype}: expected whole numbers from 0")
     if labels.shape != (count,):
-        raise UserError(f"{where} has shape {labels.shape} for {count:,} images: expected ({count},)")
+        raise UserError(f"{where} has shape {labels.shape} for {count:,} rows: expected ({count},)")
     if labels.min() < 0:
         raise UserError(f"{where} holds {labels.min()}: expected whole numbers from 0")
     if labels.max() > np.iinfo(np.int64).max:
@@ -227,10 +257,10 @@ def _class_names(path: str, names: NDArray[Any], most: int) -> tuple[str, ...]:
     return tuple(name.decode("utf-8", "replace") if isinstance(name, bytes) else str(name) for name in names.tolist())
 
 
-def _split_rows(path: str, count: int, split: str) -> NDArray[np.int64]:
+def _split_rows(path: str, count: int, split: str, what: str) -> NDArray[np.int64]:
     rows = np.array([row for row in range(count) if hashed_split(str(row)) == split], np.int64)
     if not len(rows):
         raise EmptySplit(
-            f"the {split} split of {path!r} is empty, with {count:,} rows in all: add an array test_images"
+            f"the {split} split of {path!r} is empty, with {count:,} rows in all: add an array test_{what}"
         )
     return rows

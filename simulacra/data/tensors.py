@@ -46,8 +46,15 @@ def image_source(request: Request, found: ImageArray) -> Source:
     return _held(request, spec, torch.from_numpy(turned), labels, names, notes)
 
 
-def vector_source(request: Request, data: Tensor, labels: Tensor, classes: tuple[str, ...], note: str) -> Source:
-    """A source of vectors float32 [N, D].
+def vector_source(
+    request: Request,
+    data: Tensor,
+    labels: Tensor | None,
+    classes: tuple[str, ...] | None,
+    notes: list[str],
+    names: NumberedRows | None = None,
+) -> Source:
+    """A source of vectors float32 [N, D], named by their numbers unless `names` says otherwise.
 
     Raises:
         UserError: an image size or number of channels was asked for.
@@ -57,8 +64,8 @@ def vector_source(request: Request, data: Tensor, labels: Tensor, classes: tuple
             f"{request.word!r} holds points, which have no size and no channels: choose images, or leave those out"
         )
     spec = Spec(kind="vector", shape=(data.shape[1],), classes=classes)
-    names = NumberedRows(f"{request.word} ({request.split})", np.arange(len(data)))
-    return _held(request, spec, data, labels, names, [note])
+    names = names or NumberedRows(f"{request.word} ({request.split})", np.arange(len(data)))
+    return _held(request, spec, data, labels, names, notes)
 
 
 def _held(

@@ -1,6 +1,6 @@
 """What the numbers of a training mean under its objective: the reading that people ask for."""
 
-from collections.abc import Collection, Iterator
+from collections.abc import Collection, Iterator, Sequence
 
 from simulacra.health import terms
 from simulacra.health.history import History
@@ -114,20 +114,37 @@ def of_one_player(history: History, bounds: Thresholds = DEFAULT) -> Iterator[st
         start, now = history.beginning(name, 1), history.typical(name, bounds.window, 1)
         if start is not None and now is not None:
             yield f"{name} began at {start:.4g} and is {now:.4g} lately"
-    terms = {name.rpartition("/")[2] for name in names}
-    whole = next((terms_of for terms_of in BOUNDS if {*terms_of} <= terms), None)
-    if whole:
-        yield f"the sum of {' and '.join(whole)} is the negative ELBO in nats{BOUNDS[whole]}: it falls and flattens"
-    if whole and "kl" in whole:
-        yield "a kl near 0 means that the latent is not used"
+    yield from _of_bound({name.rpartition("/")[2] for name in names})
 
 
-BOUNDS = {
-    ("reconstruction", "kl"): ", a bound",
-    ("missing", "kl"): ", a bound on what is missing",
-    ("reconstruction", "ratio", "contrast"): " as the ratio network estimates it, no bound",
-}
-"""Terms of a move that add up to a negative ELBO, and what kind of one it is."""
+BOUNDS = {"reconstruction": "a bound", "missing": "a bound on what is missing"}
+"""Terms that make a negative ELBO with divergences, and what kind of one it is."""
+ESTIMATED = ("reconstruction", "ratio", "contrast")
+
+
+def _of_bound(terms: Collection[str]) -> Iterator[str]:
+    """Which terms are the negative ELBO: as it is, where training weighs its divergences."""
+    if {*ESTIMATED} <= {*terms}:
+        yield _sum_of(ESTIMATED, " as the ratio network estimates it, no bound: it falls and flattens")
+        return
+    error = next((name for name in BOUNDS if name in terms), None)
+    layers = sorted(name for name in terms if name == "kl" or (name.startswith("kl_") and name[3:].isdigit()))
+    if error is None or not layers:
+        return
+    if "kl_plain" in terms:
+        yield _sum_of((error, "kl_plain"), f", {BOUNDS[error]}")
+        yield f"what is descended has {' and '.join(layers)} in its place: weighted, or held above free bits"
+    else:
+        yield _sum_of((error, *layers), f", {BOUNDS[error]}: it falls and flattens")
+    if len(layers) > 1:
+        floored = ", if it is not held above it by free bits," if "kl_plain" in terms else ""
+        yield f"a kl_k near 0{floored} means that layer k of the latents is not used"
+    else:
+        yield f"a {'kl_plain' if 'kl_plain' in terms else 'kl'} near 0 means that the latent is not used"
+
+
+def _sum_of(names: Sequence[str], words: str) -> str:
+    return f"the sum of {' and '.join(names)} is the negative ELBO in nats{words}"
 
 
 def _is_term(name: str) -> bool:

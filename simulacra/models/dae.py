@@ -53,8 +53,8 @@ class DAE(Coding, Transition):
             return 2.0 * noisy - 1.0 if self.likelihood.bits else noisy
 
     def _admitted(self, x: Tensor) -> Tensor:
-        """Anything: what a Gaussian corrupted is no brightness."""
-        return x.to(self.device)
+        """Anything, where noise is Gaussian: what it made of brightness may be none."""
+        return x.to(self.device) if self.config.corruption == "gaussian" else super()._admitted(x)
 
     def _corrupted(self, x: Tensor, noise: Noise) -> Tensor:
         return corrupt(self.config.corruption, self.config.level, x, noise, self.spec, self.likelihood.bits)

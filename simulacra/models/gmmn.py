@@ -16,6 +16,7 @@ from simulacra.costs.reconstruction import bernoulli
 from simulacra.data.spec import Spec
 from simulacra.game import At, Rows, Terms
 from simulacra.models.base import Model, decoding, in_batches
+from simulacra.models.bits import require_brightness
 from simulacra.networks.mlp import Exact
 from simulacra.precision import widen
 
@@ -138,7 +139,8 @@ class CodeGMMN(GMMN):
         return output.sigmoid() if self.spec.kind == "image" else output
 
     def reconstruct(self, x: Tensor) -> Tensor:
-        """Data `[N, ...]` through the autoencoder."""
+        """Data `[N, ...]` through the autoencoder. Raises UserError for pixels outside [−1, 1]."""
+        x = require_brightness(x) if self.spec.kind == "image" else x
         with evaluating(self):
             return in_batches(lambda rows: self.outer(self._decoded(self.code(self.inner(rows)))), x.to(self.device))
 

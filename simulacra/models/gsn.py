@@ -15,19 +15,15 @@ from simulacra.models.chain import Corruption, State, Transition, corrupt
 from simulacra.models.coders import Likelihood
 from simulacra.randomness import Noise
 
-TOP, ONLY = 2.0, 0.3
-"""Deviation of the noise in the uppermost of several layers, lower ones being left to carry the picture, or in one."""
-
 
 class GSNConfig(Config):
     """What a generative stochastic network is made of."""
 
     hidden: Sizes = Field((500, 500), min_length=1, max_length=20, description="units of the hidden layers, from x up")
-    noise: Numbers | None = Field(
-        None,
+    noise: Numbers = Field(
+        (0.0, 2.0),
         min_length=1,
-        description="deviation of the noise before and after each hidden nonlinearity, of all layers or of each "
-        "(default: 2 in the uppermost layer, none below; 0.3 in a single one)",
+        description="deviation of the noise before and after each hidden nonlinearity, of all layers or of each",
     )
     corruption: Corruption = Field("salt-and-pepper", description="how x is corrupted on its way in")
     level: float = Field(0.4, gt=0, description="share of numbers destroyed, or the Gaussian's standard deviation")
@@ -85,10 +81,8 @@ class GSN(Transition):
         return after + (before + a).tanh()
 
 
-def _of_each(noise: tuple[float, ...] | None, layers: int) -> tuple[float, ...]:
+def _of_each(noise: tuple[float, ...], layers: int) -> tuple[float, ...]:
     """A deviation for each layer. Raises UserError where neither one nor one for each is given, or one is below 0."""
-    if noise is None:
-        return (*[0.0] * (layers - 1), TOP) if layers > 1 else (ONLY,)
     if len(noise) not in (1, layers) or min(noise) < 0:
         raise UserError(f"--noise {','.join(map(str, noise))}: give one deviation, or one for each of {layers} layers")
     return noise * layers if len(noise) == 1 else noise

@@ -13,7 +13,6 @@ from simulacra.buffers import evaluating
 from simulacra.config import Config
 from simulacra.costs import reconstruction
 from simulacra.data.spec import Spec
-from simulacra.errors import UserError
 from simulacra.game import At, Rows, Terms
 from simulacra.models.autoregressive import Autoregressive, Conditionals, continued
 from simulacra.models.bits import binarised
@@ -34,8 +33,8 @@ class MADE(Autoregressive):
     """A perceptron whose masks leave output i those inputs alone that come before pixel i.
 
     With several `orders` it is that many models with shared weights (§4.2, 4.3): training takes them in turn, and
-    p(x) = 1/K Σ_k p_k(x) is the ensemble's, exact too. Sampling computes each hidden unit once, when its inputs are
-    known, so that D small steps cost one pass.
+    p(x) = 1/K Σ_k p_k(x) is the ensemble's, exact too; images are completed by p_1. Sampling computes each hidden unit
+    once, when its inputs are known, so that D small steps cost one pass.
     """
 
     name, Config = "made", MADEConfig
@@ -74,16 +73,10 @@ class MADE(Autoregressive):
         """Logits of the first order, row by row."""
         return self.network.walk(n)
 
-    def complete(self, x: Tensor, known: int, *, seed: int = 0, start: int = 0) -> Tensor:
-        """As every such model's. Raises UserError where there are several orders: in a shuffled one, the first pixels
-        of an image are not the first to be told."""
-        if self.config.orders > 1:
-            raise UserError(f"a made of {self.config.orders} orders cannot complete images: train one with --orders 1")
-        return super().complete(x, known, seed=seed, start=start)
-
     def _drawn(self, n: int, given: Tensor, seed: int, start: int) -> Tensor:
-        """Rows of an order each, chosen by a uniform number of their own."""
-        if self.config.orders == 1:
+        """Rows of an order each, chosen by a uniform number of their own; those that are given their first pixels go on
+        by p_1, in whose order alone these are the first."""
+        if self.config.orders == 1 or given.shape[1]:
             return super()._drawn(n, given, seed, start)
         orders = self.config.orders
         uniform = randomness.sample_uniform(n, self.spec.numel, seed=seed, start=start, draw=1).to(self.device)

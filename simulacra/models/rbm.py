@@ -39,7 +39,7 @@ from simulacra.networks.boltzmann import (
 from simulacra.precision import full_precision
 from simulacra.randomness import Draws, Noise
 
-SMALLEST = 0.1  # deviation of a Gaussian unit, in units of the largest one
+SMALLEST = 0.1  # first deviation of a pixel, in units of the largest one: a stray dot would be far outside of less
 
 
 class RBMConfig(BitsConfig):
@@ -48,6 +48,7 @@ class RBMConfig(BitsConfig):
     hidden: int = Field(500, ge=1, description="hidden units")
     visible: Literal["bernoulli", "gaussian"] = Field("bernoulli", description="visible units: bits, or real values")
     sigma: float = Field(1.0, gt=0, description="deviation of a Gaussian visible unit, in units of the data's own")
+    learned_sigma: bool = Field(True, description="whether these deviations are learned, from --sigma on")
 
 
 class RBM(EnergyModel):
@@ -66,18 +67,23 @@ class RBM(EnergyModel):
         self.hidden_bias = nn.Parameter(torch.zeros(config.hidden))
         self.register_buffer("base", torch.zeros(spec.numel))
         self.register_buffer("sigma", torch.ones(spec.numel))
+        learned = config.visible == "gaussian" and config.learned_sigma
+        self.log_scale = nn.Parameter(torch.zeros(spec.numel)) if learned else None
 
     @property
     def machine(self) -> AnyMachine:
         """Its parameters as a machine."""
         own = self.weight, self.visible_bias, self.hidden_bias
-        return Machine(*own) if self.config.visible == "bernoulli" else GaussianMachine(*own, self.sigma)
+        if self.config.visible == "bernoulli":
+            return Machine(*own)
+        return GaussianMachine(*own, self.sigma if self.log_scale is None else self.sigma * self.log_scale.exp())
 
     @torch.no_grad()
     def prepare(self, x: Tensor) -> None:
         """Start from rows of the data `[N, ...]`: visible biases at the log-odds of its ones (Hinton 2010, §8), or at
-        its means, with σ by its deviations, so that the machine is one of standardised data (§13.2). Raises UserError
-        where real rows are all the same."""
+        its means, with σ at its deviations times `config.sigma`, so that the machine is one of standardised data
+        (§13.2); those of pixels are a tenth of the largest one at least. Raises UserError where real rows are all the
+        same."""
         if self.config.visible == "bernoulli":
             unit = self.brightness(x)
             self.visible_bias.copy_(base_rate(unit, SMOOTHING))
@@ -89,7 +95,9 @@ class RBM(EnergyModel):
             raise UserError(f"all {len(values):,} rows are the same: a machine of real values needs some that differ")
         self.visible_bias.copy_(values.mean(0))
         self.base.copy_(self.visible_bias)
-        self.sigma.copy_(self.config.sigma * deviation.clamp(min=SMALLEST * deviation.max().item()))
+        least = SMALLEST * deviation.max()
+        raised = deviation < least if self.spec.kind == "image" else deviation == 0.0  # numbers have units of their own
+        self.sigma.copy_(self.config.sigma * deviation.where(~raised, least))
 
     @property
     def sees(self) -> str | None:
@@ -124,9 +132,9 @@ class RBM(EnergyModel):
     # The verbs. Chains run in float64, so that a bit does not depend on the rows beside it.
 
     def sample(self, n: int, *, seed: int = 0, start: int = 0) -> Tensor:
-        """E[v|h] at the end of a Gibbs chain of `config.chain` steps from visible units of the base rates: images `[n,
-        C, H, W]` in [−1, 1] or vectors; Gaussian ones are not bounded. A chain that is not run for long remembers
-        where it started."""
+        """What a Gibbs chain of `config.chain` steps from visible units of the base rates ends at: of bits E[v|h],
+        images `[n, C, H, W]` in [−1, 1]; of real values v itself, drawn, `[n, ...]` without bounds. A chain that is not
+        run for long remembers where it started."""
         with evaluating(self):
             found = [self._sample(draws) for draws in parts(n, seed, start, self.device)]
             return torch.cat([self.shown(self.base.expand(0, -1)), *found])
@@ -136,7 +144,9 @@ class RBM(EnergyModel):
         nothing = machine.weight.new_zeros(draws.n, len(machine.hidden))
         first = machine._replace(visible=self.base.double()).visible_given(nothing, draws)
         h = hidden_given(machine, first, draws)
-        return self.shown(machine.expected(sweep(machine, h, draws, self.config.chain - 1)))
+        h = sweep(machine, h, draws, self.config.chain - 1)
+        real = self.config.visible == "gaussian"  # E[v|h] would lack the deviation σ, which is most of the data's
+        return self.shown(machine.visible_given(h, draws) if real else machine.expected(h))
 
     def gibbs_of(self, x: Tensor, steps: int, draws: Draws) -> Tensor:
         """The first hidden units are drawn given the data."""

@@ -5,7 +5,7 @@ from typing import Literal, TypeVar
 
 from pydantic import Field
 
-from simulacra.config import Sizes
+from simulacra.config import Numbers, Sizes
 from simulacra.data.spec import Spec
 from simulacra.errors import UserError
 from simulacra.models.ae import AE, AEConfig
@@ -40,6 +40,12 @@ class GSNOptions(GSNConfig, SingleOptions):
     """Options of the recipe `gsn`; what is left open follows from the data."""
 
     hidden: Sizes = Field((500, 500), min_length=1, max_length=20, description="units of the hidden layers, from x up")
+    noise: Numbers | None = Field(
+        None,
+        min_length=1,
+        description="deviation of the noise before and after each hidden nonlinearity, of all layers or of each "
+        "(default: 2 in the uppermost layer, none below; 0.3 in a single one)",
+    )
     corruption: Corruption | None = Field(
         None, description="how x is corrupted (default: salt-and-pepper, of vectors gaussian)"
     )
@@ -120,8 +126,15 @@ def gsn(spec: Spec, size: int, options: GSNOptions) -> Plan:
               features of `mnist`, after 117 minutes on one CPU core beside others (docs/results.md)
     """
     options = corrupted(spec, options.model_copy(update=likelihood_of(spec, options)))
+    options = options.model_copy(update={"noise": options.noise or upmost(len(options.hidden))})
     model = GSN(options.part(GSNConfig), spec)
     return coding(model, partial(model.cost, walkback=options.walkback), size, options)
+
+
+def upmost(layers: int) -> tuple[float, ...]:
+    """A deviation of noise for each layer: in the uppermost of several, the lower ones being left to carry the picture;
+    or a little in the only one."""
+    return (*[0.0] * (layers - 1), 2.0) if layers > 1 else (0.3,)
 
 
 Options = TypeVar("Options", DAEOptions, GSNOptions)

@@ -91,15 +91,20 @@ def _autoencoder(model: CodeGMMN, steps: int, options: GMMNOptions) -> Stage:
 def resolve(spec: Spec, options: GMMNOptions) -> GMMNOptions:
     """Settle what was left open by the data's shape. Raises UserError for options that would be ignored, or bandwidths
     that are not positive."""
-    own = {"code": 32, "encoder": (1024,), "dropout": (0.2, 0.5), "activation": "relu"}
+    layers = 2 if options.encoder is None else len(options.encoder) + 1
+    own = {"code": 32, "encoder": (1024,), "dropout": (0.2, 0.5)[:layers], "activation": "relu"}
     if options.space == "data":
         if given := [name for name in own if getattr(options, name) is not None]:
             raise UserError(f"--{given[0]} is of the autoencoder: leave it out, or add --space code")
+        if options.autoencoder != GMMNOptions.model_fields["autoencoder"].default:
+            raise UserError("--autoencoder.* is of the autoencoder: leave it out, or add --space code")
         own = {}
     settled = {name: value for name, value in own.items() if getattr(options, name) is None}
     chosen = options.model_copy(update=settled)
-    if chosen.dropout and not all(0 <= share < 1 for share in chosen.dropout):
-        raise UserError("--dropout takes shares from 0 to below 1, one for each layer of the encoder")
+    if chosen.dropout and not (all(0 <= share < 1 for share in chosen.dropout) and len(chosen.dropout) <= layers):
+        raise UserError(
+            f"--dropout takes shares from 0 to below 1, one for each of {layers} layers of the encoder at most"
+        )
     sigmas = chosen.bandwidths or _bandwidths(spec, chosen)
     if min(sigmas) <= 0:
         raise UserError("--bandwidths are squared distances, all above 0")

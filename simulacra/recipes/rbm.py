@@ -69,8 +69,10 @@ def resolve(spec: Spec, options: RBMOptions) -> RBMOptions:
     visible = options.visible or ("bernoulli" if grey else "gaussian")
     if visible == "bernoulli" and spec.kind != "image":
         raise UserError("--visible bernoulli is of the brightness of images, the data is vectors: use gaussian")
-    if visible == "bernoulli" and options.sigma != _default("sigma"):
-        raise UserError("--sigma is of gaussian visible units, they are bernoulli here: add --visible gaussian")
+    for name in ("sigma", "learned_sigma"):
+        if visible == "bernoulli" and getattr(options, name) != _default(name):
+            option = name.replace("_", "-")
+            raise UserError(f"--{option} is of gaussian visible units, they are bernoulli here: add --visible gaussian")
     if visible == "gaussian" and options.bits != _default("bits"):
         raise UserError("--bits is of bernoulli visible units, they are gaussian here: add --visible bernoulli")
     return options.model_copy(update={"visible": visible, "lr": options.lr or RATES[visible]})

@@ -41,6 +41,27 @@ def test_rows_classes_and_names(tmp_path):
     assert train.name_of(5) == f"row {ROWS[5]} of a.npz"
 
 
+def test_points(tmp_path):
+    points = np.random.default_rng(0).standard_normal((40, 3))
+    labels = np.arange(40) % 2
+    word = write(tmp_path / "a.npz", points=points, labels=labels, class_names=["x", "y"])
+    train, test = open_data(word), open_data(word, split="test")
+    assert train.spec.kind == "vector"
+    assert train.spec.shape == (3,)
+    assert train.spec.classes == ("x", "y")
+    assert len(train) + len(test) == 40
+    assert (train.data.numpy() == points[ROWS].astype(np.float32)).all()
+    assert train.labels.tolist() == labels[ROWS].tolist()
+    assert train.name_of(5) == f"row {ROWS[5]} of a.npz"
+    assert "float64 taken as float32" in train.summary
+    own = write(tmp_path / "b.npz", points=np.float32([[1, 2]]), test_points=np.int16([[3, 4], [5, 6]]))
+    assert open_data(own).data.tolist() == [[1, 2]]
+    assert open_data(own).summary == "1 point of 2 numbers"
+    assert open_data(own, split="test").data.tolist() == [[3, 4], [5, 6]]
+    refusal(own, "no size and no channels", size=(4, 4))
+    refusal(write(tmp_path / "c.npz", points=np.zeros((2, 2))), "is empty", "test_points", split="test")
+
+
 def test_own_test_arrays_are_the_test_split(tmp_path):
     arrays = {
         "images": np.zeros((3, 4, 4)),
@@ -125,8 +146,8 @@ GOOD = np.zeros((3, 4, 4), np.uint8)
         ({"images": GOOD - 0.5}, ["[-0.5, -0.5]"]),
         ({"images": GOOD.astype(complex)}, ["complex128"]),
         ({"images": GOOD.astype(str)}, ["<U"]),
-        ({"images": GOOD, "labels": [0, 1]}, ["(2,)", "3 images"]),
-        ({"images": GOOD, "labels": [0, 1, 2, 3]}, ["(4,)", "3 images"]),
+        ({"images": GOOD, "labels": [0, 1]}, ["(2,)", "3 rows"]),
+        ({"images": GOOD, "labels": [0, 1, 2, 3]}, ["(4,)", "3 rows"]),
         ({"images": GOOD, "labels": [0.0, 1.0, 2.0]}, ["float64", "whole numbers"]),
         ({"images": GOOD, "labels": ["a", "b", "c"]}, ["<U1", "whole numbers"]),
         ({"images": GOOD, "labels": [0, -1, 2]}, ["-1", "from 0"]),
@@ -135,6 +156,15 @@ GOOD = np.zeros((3, 4, 4), np.uint8)
         ({"images": GOOD, "labels": [0, 1, 2], "class_names": ["a", "b"]}, ["label 2", "2 'class_names'"]),
         ({"images": GOOD, "labels": [0, 1, 2], "class_names": [1, 2, 3]}, ["class_names", "strings"]),
         ({"images": GOOD, "class_names": np.array([{}])}, ["Python objects"]),
+        ({"images": GOOD, "points": np.zeros((3, 2))}, ["images and of points", "keep one"]),
+        ({"points": np.zeros(3)}, ["(3,)", "(N, D)"]),
+        ({"points": np.zeros((3, 0))}, ["(3, 0)"]),
+        ({"points": np.zeros((0, 2))}, ["(0, 2)"]),
+        ({"points": np.array([[0.0, 1.0], [np.nan, 0.0]])}, ["not finite", "row 1"]),
+        ({"points": np.array([[0.0, 1.0], [1e39, 0.0]])}, ["too large for float32", "row 1"]),
+        ({"points": np.zeros((3, 2), complex)}, ["complex128", "real numbers"]),
+        ({"points": np.zeros((3, 2)), "labels": [0, 1]}, ["(2,)", "3 rows"]),
+        ({"points": np.array([[{}, {}]])}, ["Python objects"]),
     ],
 )
 def test_arrays_that_do_not_fit(tmp_path, arrays, parts):

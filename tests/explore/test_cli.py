@@ -55,6 +55,20 @@ def test_every_command_leaves_its_picture(command: Cli, runs: Path, tmp_path: Pa
         assert Image.open(tmp_path / f"{name}.png").width > 8
 
 
+def test_figures_are_all_that_a_model_can_show(command: Cli, runs: Path, tmp_path: Path) -> None:
+    for kind, expected in {"vae": {"samples", "reconstructions"}, "ring": {"samples"}}.items():
+        code, out, err = command("explore", "figures", runs / kind, "--out", tmp_path / kind)
+        assert (code, err) == (0, "")
+        assert all(name in out for name in expected)
+        assert {path.name for path in (tmp_path / kind).iterdir()} == {f"{name}.png" for name in expected}
+    one = ("--only", "reconstructions", "--out", tmp_path / "one")
+    for split in ("test", "train"):
+        assert command("explore", "figures", runs / "vae", *one, "--split", split)[0] == 0
+        assert [path.name for path in (tmp_path / "one").iterdir()] == ["reconstructions.png"]
+        same = (tmp_path / "one" / "reconstructions.png").read_bytes()
+        assert (same == (tmp_path / "vae" / "reconstructions.png").read_bytes()) == (split == "test")
+
+
 def test_a_plane_of_latents_is_square(command: Cli, runs: Path, tmp_path: Path) -> None:
     for kind in ("dcgan", "vae"):
         words = ("--side", 3, "--axes", "1,0", "--out", tmp_path / f"{kind}.png")
@@ -159,6 +173,9 @@ def test_a_uniform_prior_is_walked_straight_and_says_so(command: Cli, runs: Path
         (("invert", "{}/dcgan", "--split", "tset"), "tset"),
         (("invert", "{}/dcgan/model", "--rate", "0"), "--rate"),
         (("invert", "{}/ring", "gone.png"), "makes vectors"),
+        (("figures", "{}/vae", "--only", "filters"), "has no figure 'filters': it has samples, reconstructions"),
+        (("figures", "{}/vae", "--split", "tset"), "tset"),
+        (("figures", "{}/vae", "--out", "x.png"), "--out is a folder"),
         (("invrt", "{}/ring"), "invrt"),
     ],
 )

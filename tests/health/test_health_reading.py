@@ -70,3 +70,48 @@ def test_what_has_no_bound_or_is_not_known_is_said_so() -> None:
     assert zero(0.1, objective=None).startswith("What one that knows nothing pays is not known")
     assert zero(0.1, objective=None, ignorance=1.0).startswith("Yes, early on and even later: it is 10%")
     assert DEFAULT.grown(GOAL) == 500
+
+
+@pytest.mark.parametrize(
+    ("terms", "said", "unsaid"),
+    [
+        (
+            {"reconstruction": 80.0, "kl": 20.0},
+            ("reconstruction and kl is the negative ELBO in nats, a bound", "a kl near 0 means"),
+            "weighted",
+        ),
+        (
+            {"reconstruction": 80.0, "kl": 2.0, "kl_plain": 20.0},
+            ("reconstruction and kl_plain is", "has kl in its place: weighted", "a kl_plain near 0 means"),
+            "reconstruction and kl is",
+        ),
+        (
+            {"reconstruction": 80.0, "kl_1": 20.0, "kl_2": 0.1},
+            ("reconstruction and kl_1 and kl_2 is", "a kl_k near 0 means that layer k"),
+            "weighted",
+        ),
+        (
+            {"reconstruction": 80.0, "kl_1": 20.0, "kl_2": 0.1, "kl_plain": 18.0},
+            ("reconstruction and kl_plain is", "kl_1 and kl_2 in its place", "if it is not held above it"),
+            "kl_1 and kl_2 is",
+        ),
+        (
+            {"missing": 60.0, "kl": 9.0},
+            ("missing and kl is the negative ELBO in nats, a bound on what is missing",),
+            "weighted",
+        ),
+        (
+            {"reconstruction": 80.0, "ratio": 1.0, "contrast": 9.0},
+            ("reconstruction and ratio and contrast is", "estimates it, no bound"),
+            "kl",
+        ),
+        ({"mse": 1.0, "kl_plain": 2.0}, (), "ELBO"),
+    ],
+)
+def test_the_bound_is_the_sum_of_terms_as_they_are(terms: dict, said: tuple[str, ...], unsaid: str) -> None:
+    history = History(GOAL)
+    for step in range(20):
+        history.add({"step": step} | {f"descend/{name}": value for name, value in terms.items()})
+    words = "\n".join(line for line in reading.of_one_player(history) if "began" not in line)
+    assert all(part in words for part in said)
+    assert unsaid not in words

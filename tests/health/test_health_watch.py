@@ -264,7 +264,7 @@ def test_networks_that_cannot_be_looked_at_stop_no_training(
 
     monkeypatch.setattr(GAN, "prior", broken)
     monkeypatch.setattr("simulacra.trainer.Trainer._save_model", lambda self: None)
-    monkeypatch.setattr("simulacra.previews.write", broken_quietly)
+    monkeypatch.setattr("simulacra.figures.write", broken_quietly)
     session = settle("gan", out=tmp_path / "run", data="digits", run={"steps": 10}, recipe={"width": 8})
     monkeypatch.setattr("simulacra.artifact.load", lambda *_: session.plan.model)
     assert play(session).step == 10

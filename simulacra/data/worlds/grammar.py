@@ -35,7 +35,7 @@ def open_grammar(request: Request) -> Source:
     classes = tuple(f"{length} characters" for length in range(1, LENGTH + 1, 2))
     note = f"{len(numbers):,} strings of at most {LENGTH} characters, of {len(known):,} sentences of a grammar"
     chosen = torch.from_numpy(numbers)
-    return vector_source(request, encode(known, LENGTH)[chosen], (lengths // 2)[chosen], classes, note)
+    return vector_source(request, encode(known, LENGTH)[chosen], (lengths // 2)[chosen], classes, [note])
 
 
 def draw(split: str) -> NDArray[np.int64]:

@@ -62,4 +62,4 @@ def _open(request: Request, mixture: Mixture) -> Source:
     points, modes = draw(mixture, request.split)
     classes = tuple(f"mode {mode}" for mode in range(len(mixture.centres)))
     note = f"{len(points):,} points from {len(classes)} Gaussians of sigma {mixture.sigma}"
-    return vector_source(request, torch.from_numpy(points), torch.from_numpy(modes), classes, note)
+    return vector_source(request, torch.from_numpy(points), torch.from_numpy(modes), classes, [note])
