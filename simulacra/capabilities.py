@@ -9,11 +9,15 @@ if TYPE_CHECKING:
     from simulacra.metrics.ais import LogZ
 
 
+KindOfLogProb = Literal["exact", "bound", "estimate", "estimated bound"]
+"""What a number is of log p(x): itself, a lower bound, an estimate, or an estimate of a lower bound."""
+
+
 class LogProb(NamedTuple):
-    """Log-probabilities `value` `[N]` in nats, and whether they are `exact`, a lower `bound` or an `estimate`."""
+    """Log-probabilities `value` `[N]` in nats, and what they are."""
 
     value: Tensor
-    kind: Literal["exact", "bound", "estimate"]
+    kind: KindOfLogProb
 
 
 @runtime_checkable

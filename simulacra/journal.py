@@ -4,6 +4,7 @@ import json
 import shutil
 import sys
 import time
+from collections import Counter
 from collections.abc import Mapping, Sequence
 from pathlib import Path
 from typing import Any, NamedTuple, Protocol, TextIO
@@ -107,9 +108,13 @@ class Standing(NamedTuple):
 
     @property
     def words(self) -> str:
-        """Alarms, then terms without the names of their moves, gradients left out."""
-        terms = {name.split("/", 1)[1]: value for name, value in self.terms.items() if not name.endswith("/gradient")}
-        return "  ".join([*(f"!{name}" for name in self.alarms), *(f"{n} {value:.4g}" for n, value in terms.items())])
+        """Alarms, then terms, gradients left out; without the names of their moves, but where several have one of a
+        name."""
+        terms = {name: value for name, value in self.terms.items() if not name.endswith("/gradient")}
+        short = {name: name.split("/", 1)[1] for name in terms}
+        several = {name for name, count in Counter(short.values()).items() if count > 1}
+        shown = {name if own in several else own: terms[name] for name, own in short.items()}
+        return "  ".join([*(f"!{name}" for name in self.alarms), *(f"{n} {value:.4g}" for n, value in shown.items())])
 
 
 class Progress(Protocol):

@@ -182,7 +182,9 @@ class Trainer:
         yield f"{self.session.recipe.name} on {self.session.source.summary}"
         if self.session.goal > self.session.horizon and not self.session.horizon_minutes:
             yield f"schedules ended at step {self.session.horizon}; --horizon {self.session.goal} would stretch them"
-        yield f"parameters: {sizes}; batch {plan.batch}; {self.session.precision} on {self.session.device}"
+        double = {p.dtype for p in plan.model.parameters()} == {torch.float64}  # autocast leaves them so
+        precision = "float64" if double else self.session.precision
+        yield f"parameters: {sizes}; batch {plan.batch}; {precision} on {self.session.device}"
         if (made := plan.model.sees) and (self._first_rows(LOOKED_AT).abs() < 1.0).any():
             yield made
 

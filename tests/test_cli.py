@@ -126,6 +126,9 @@ def test_benchmark_times_a_step(command: Cli) -> None:
     code, out, _ = command("benchmark", "gan", "--data", "digits", "--steps", 2, "--json", "--width", 8)
     assert code == 0
     assert all(row["images_per_second"] > 0 for row in json.loads(out))
+    code, out, _ = command("benchmark", "cvae", "--data", "digits", "--steps", 2, "--json", "--width", 8)
+    assert code == 0
+    assert {row["stage"] for row in json.loads(out)} == {"baseline", "coder"}
 
 
 @pytest.mark.parametrize(

@@ -181,7 +181,7 @@ def benchmark(
     device: Annotated[str, typer.Option(help="auto, cpu, cuda, mps")] = "auto",
     as_json: Json = False,
 ) -> None:
-    """Time a recipe's training step on this machine, in each precision."""
+    """Time a training step of every stage of a recipe on this machine, in each precision."""
     from simulacra.benchmark import measure
 
     own = pairs(context.args)
@@ -190,7 +190,9 @@ def benchmark(
     if as_json:
         print(json.dumps(rows, indent=1))
         return
-    print_table(["precision", "ms per step", "images per second"], [[str(v) for v in row.values()] for row in rows])
+    print_table(
+        ["stage", "precision", "ms per step", "images per second"], [[str(v) for v in row.values()] for row in rows]
+    )
 
 
 def share(

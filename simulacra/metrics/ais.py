@@ -11,6 +11,7 @@ import torch
 from torch import Tensor
 from torch.nn.functional import softplus
 
+from simulacra.capabilities import KindOfLogProb
 from simulacra.errors import UserError
 from simulacra.randomness import generator
 
@@ -69,6 +70,13 @@ class LogZ:
     def is_exact(self) -> bool:
         """Whether it is no estimate."""
         return self.standard_error == 0.0
+
+    def kind(self, *, tight: bool) -> KindOfLogProb:
+        """What log p(x) is by it, with log p(x) + log Z known (`tight`), or a lower bound on that: a bound less an
+        estimate is none for sure."""
+        if self.is_exact:
+            return "exact" if tight else "bound"
+        return "estimate" if tight else "estimated bound"
 
     def facts(self) -> dict[str, float | bool]:
         """What a reader of scores must know of it, in JSON's types."""

@@ -9,7 +9,7 @@ from torch import Tensor
 
 from simulacra import config as settings
 from simulacra.capabilities import HasChib, HasPartition
-from simulacra.metrics.ais import LogZ, paper_betas
+from simulacra.metrics.ais import paper_betas
 from simulacra.metrics.likelihood import joined, of_all_rows
 from simulacra.metrics.measure import Score, mean_score
 from simulacra.metrics.of_model import ModelMeasure, Setting
@@ -96,12 +96,5 @@ def _normalised(
 
     found = of_all_rows(name, setting, config.rows, record)[:, 0]
     score = mean_score(found)
-    facts = {"kind": _kind(tight, log_z), "rows_standard_error": score.standard_error, "rows": {"real": len(found)}}
+    facts = {"kind": log_z.kind(tight=tight), "rows_standard_error": score.standard_error, "rows": {"real": len(found)}}
     return joined(replace(score, value=score.value - log_z.value, facts=facts), log_z)
-
-
-def _kind(tight: bool, log_z: LogZ) -> str:
-    """What the score is of log p(x); a bound whose log Z is an estimate is none for sure."""
-    if log_z.is_exact:
-        return "exact" if tight else "bound"
-    return "estimate" if tight else "estimated bound"

@@ -25,9 +25,10 @@ class FillingConfig(settings.Config):
 class Filling(ModelMeasure):
     """Mean over test rows of log p(y|x) in nats per row, y what is missing and x what is given.
 
-    `fill_guess` is that of the baseline alone, and `fill_bound` the bound of eq. 4 of Sohn, Lee & Yan (2015), both of
-    grey pixels, whose cross-entropy counts as log-likelihood where it is Bernoulli. `fill_iwae` is the importance
-    sampled bound (their eq. 7, with q(z|x, y) as proposal), of bits drawn once per row where the likelihood is of bits.
+    `fill_guess` is that of the baseline alone, exactly, and `fill_bound` the bound of eq. 4 of Sohn, Lee & Yan (2015),
+    both of grey pixels, whose cross-entropy counts as log-likelihood where it is Bernoulli. `fill_iwae` is the
+    importance sampled bound (their eq. 7, with q(z|x, y) as proposal), of bits drawn once per row where the likelihood
+    is of bits.
     """
 
     name, capability = "filling", HasFillBound
@@ -50,7 +51,7 @@ class Filling(ModelMeasure):
         guess, bound, weighed = of_all_rows(self.name, setting, self.config.rows, record).unbind(1)
         rows, grey, drawn = {"real": len(guess)}, *(("grey", "bits") if model.of_bits else ("values", "values"))
         return {
-            "fill_guess": mean_score(guess, targets=grey, rows=rows),
-            "fill_bound": mean_score(bound, targets=grey, samples=samples, rows=rows),
-            "fill_iwae": mean_score(weighed, targets=drawn, samples=importance, rows=rows),
+            "fill_guess": mean_score(guess, kind="exact", targets=grey, rows=rows),
+            "fill_bound": mean_score(bound, kind="bound", targets=grey, samples=samples, rows=rows),
+            "fill_iwae": mean_score(weighed, kind="bound", targets=drawn, samples=importance, rows=rows),
         }

@@ -199,7 +199,7 @@ class HamiltonianAIS(ModelMeasure):
         records = of_all_rows(self.name, setting, self.config.rows, record)
         facts = {"effective_chains": records[:, 1].mean().item(), "accepted": records[:, 2].mean().item()}
         own = {name: getattr(self.config, name) for name in ("temperatures", "chains", "leapfrogs")}
-        score = mean_score(records[:, 0], **own, **facts, rows={"real": len(records)})
+        score = mean_score(records[:, 0], kind="estimate", **own, **facts, rows={"real": len(records)})
         return {"hais": replace(score, notes=() if facts["accepted"] > SELDOM else (STUCK,))}
 
     def of_rows(self, model: Any, x: Tensor, seed: int, start: int) -> Tensor:

@@ -3,20 +3,20 @@
 from collections.abc import Callable
 from dataclasses import replace
 from math import hypot, log
-from typing import ClassVar
+from typing import ClassVar, get_args
 
 import torch
 from pydantic import Field
 from torch import Tensor
 
 from simulacra import config as settings
-from simulacra.capabilities import HasLogProb, HasLogWeights, HasPartition
+from simulacra.capabilities import HasLogProb, HasLogWeights, HasPartition, KindOfLogProb
 from simulacra.errors import UserError
 from simulacra.metrics.ais import LogZ
 from simulacra.metrics.measure import Kept, Score, mean_score
 from simulacra.metrics.of_model import ModelMeasure, Setting
 
-KINDS = ("exact", "bound", "estimate")
+KINDS: tuple[KindOfLogProb, ...] = get_args(KindOfLogProb)
 ROWS_AT_A_TIME = 20
 WEIGHTS_AT_A_TIME = 100  # of each of these rows
 
@@ -85,7 +85,9 @@ class IWAE(ModelMeasure):
             return torch.cat([_columns(value, effective, rows[0].numel()) for value, effective in bounds])
 
         records = of_all_rows(self.name, setting, self.config.images, record)
-        facts = {"samples": samples, "effective_samples": records[:, 1].mean().item()}
+        log_z = model.partition(seed=setting.seed) if isinstance(model, HasPartition) else None
+        kind = "bound" if log_z is None else log_z.kind(tight=False)
+        facts = {"kind": kind, "samples": samples, "effective_samples": records[:, 1].mean().item()}
         score = _score(records, **facts, bits_per_dimension=_bits(records, records[0, 2].item()))
         return {"iwae": _with_log_z(score, model, setting)}
 

@@ -12,6 +12,7 @@ from torch import Tensor
 from simulacra.augment import corruption
 from simulacra.buffers import evaluating
 from simulacra.data.spec import Spec
+from simulacra.errors import UserError
 from simulacra.game import At, Rows, Terms
 from simulacra.models.base import Model
 from simulacra.models.coders import Likelihood
@@ -64,7 +65,9 @@ class Transition(Model, ABC):
 
     def chain(self, n: int, steps: int, *, seed: int = 0, start: int = 0) -> Tensor:
         """The means of p(x|·) at each of the first `steps` transitions of chains start … start+n−1, `[n, steps, ...]`:
-        those that `sample` takes the last of."""
+        those that `sample` takes the last of. Raises UserError for fewer than one."""
+        if steps < 1:
+            raise UserError(f"{steps} transitions of a chain: ask for at least 1")
         return torch.cat([self._all(part, seed, steps) for part in _parts(n, start)])
 
     def _last(self, rows: range, seed: int) -> Tensor:

@@ -121,12 +121,10 @@ class EnergyModel(Model):
 
     def log_prob(self, x: Tensor, *, seed: int = 0, start: int = 0) -> LogProb:
         """log p(x) of data rows start … start+N−1, in nats (of real values: a density). `exact` (or a `bound`) where
-        log Z is enumerated; otherwise an `estimate`, whose log Z is annealed with 100 chains, which are a function of
-        `seed`, and kept until the weights change; `partition` tells its error."""
+        log Z is enumerated; otherwise an `estimate` (or an `estimated bound`), whose log Z is annealed with 100 chains,
+        which are a function of `seed`, and kept until the weights change; `partition` tells its error."""
         log_z = self.partition(seed=seed)
-        sure: Literal["exact", "bound"] = "exact" if self.tight else "bound"
-        kind = sure if log_z.is_exact else "estimate"
-        return LogProb(self.unnormalised(x, seed=seed, start=start) - log_z.value, kind)
+        return LogProb(self.unnormalised(x, seed=seed, start=start) - log_z.value, log_z.kind(tight=self.tight))
 
 
 def observed(x: Tensor, rule: Rule, noise: Noise) -> Tensor:

@@ -10,6 +10,7 @@ from torch import Tensor
 
 from simulacra.buffers import evaluating
 from simulacra.capabilities import LogProb
+from simulacra.errors import UserError
 from simulacra.game import At, Rows, Terms
 from simulacra.models.latent import Latent
 from simulacra.models.posterior import AnyPosterior
@@ -54,7 +55,10 @@ class Variational(Latent, ABC, Generic[Q]):
         """log p(x, z_k) − log q(z_k|x) `[N, samples]` of data rows start … start+N−1 and k = first …
         first+samples−1, in nats, for the same bits as `log_prob`'s, whose z is that of k = 0.
 
-        Decodes 250 at a time; memory beside `x` and the weights does not grow with their number."""
+        Decodes 250 at a time; memory beside `x` and the weights does not grow with their number. Raises UserError for
+        fewer than one sample."""
+        if samples < 1:
+            raise UserError(f"{samples} importance weights: ask for at least 1")
         bits, ks = self._observed_once(x, seed, start), range(first, first + samples)
         with evaluating(self):
             rows = zip(bits.split(250), range(start, start + max(len(x), 1), 250))

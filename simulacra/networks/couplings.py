@@ -111,7 +111,7 @@ class Scales(Invertible):
         y, total = self.fine(x)
         if self.coarse is None or self.rest is None:
             return y.flatten(1), total
-        y, volume = self.coarse(pixel_unshuffle(y, 2))
+        y, volume = self.coarse(_squeezed(y))
         kept, passed = y.chunk(2, 1)
         z, more = self.rest(passed)
         return torch.cat([kept.flatten(1), z], 1), total + volume + more
@@ -122,7 +122,20 @@ class Scales(Invertible):
             return self.fine.inverse(y.view(-1, *self.shape))
         kept, z = y.split(prod(self.kept), 1)
         whole = torch.cat([kept.view(-1, *self.kept), self.rest.inverse(z)], 1)
-        return self.fine.inverse(pixel_shuffle(self.coarse.inverse(whole), 2))
+        return self.fine.inverse(_spread(self.coarse.inverse(whole)))
+
+
+def _squeezed(x: Tensor) -> Tensor:
+    """2 × 2 pixels of a channel, `[N, C, 2H, 2W]`, as four channels `[N, 4C, H, W]`. torch leaves no rows as they
+    are."""
+    n, c, h, w = x.shape
+    return pixel_unshuffle(x, 2) if n else x.view(0, 4 * c, h // 2, w // 2)
+
+
+def _spread(x: Tensor) -> Tensor:
+    """The inverse of that."""
+    n, c, h, w = x.shape
+    return pixel_shuffle(x, 2) if n else x.view(0, c // 4, 2 * h, 2 * w)
 
 
 def _couplings(mask: Tensor, number: int, channels: int, network: Callable[[int], nn.Module]) -> Chain:

@@ -1,13 +1,14 @@
 """What every model must keep: an artifact is the model, and a sample does not know what is drawn beside it."""
 
 from pathlib import Path
+from typing import get_args
 
 import pytest
 import torch
 
 import simulacra
 from simulacra import artifact
-from simulacra.capabilities import Decodes, Encodes, HasLogProb, Reconstructs, Samples, verbs
+from simulacra.capabilities import Decodes, Encodes, HasLogProb, KindOfLogProb, Reconstructs, Samples, verbs
 from simulacra.data import Feed
 from simulacra.models.base import Model
 from tests.checks.cases import MODELS, Case
@@ -61,7 +62,10 @@ def test_verbs_keep_shapes_and_modes(case: Case) -> None:
     if isinstance(model, HasLogProb):
         value, kind = model.log_prob(x)
         assert value.shape == (7,)
-        assert kind in ("exact", "bound", "estimate")
+        assert kind in get_args(KindOfLogProb)
         assert torch.allclose(value[3:5], model.log_prob(x[3:5], start=3).value, rtol=1e-4)
+    for verb in {"encode", "reconstruct", "log_prob"} & {*verbs(model)}:
+        found = getattr(model, verb)(x[:0])
+        assert len(found.value if verb == "log_prob" else found) == 0
     assert model.training
     assert not any(p.grad_fn for p in model.parameters())

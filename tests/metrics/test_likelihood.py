@@ -76,7 +76,7 @@ def test_the_mean_of_log_prob_by_hand():
     assert model.asked == [(0, 2, 7), (2, 1, 7)]
 
 
-@pytest.mark.parametrize("kind", ["exact", "bound", "estimate"])
+@pytest.mark.parametrize("kind", ["exact", "bound", "estimate", "estimated bound"])
 def test_the_kind_is_told(kind):
     score = ELBO(ELBO.Config(rows=10)).compute(Known(X[:, 0], kind), setting())["log_prob"]
     assert (score.facts["kind"], score.facts["rows"]) == (kind, {"real": 10})
