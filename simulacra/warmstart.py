@@ -39,7 +39,11 @@ def warm_start(players: Mapping[str, Player], where: str | Path, model: nn.Modul
         taken += _take(name, player, sources.get(name, {}), lines)
     lines += [f"{name}: no such player here, left out" for name in sources if name not in players]
     if not taken:
-        raise UserError(f"nothing in '{where}' matches: it has {_shown(sources)}, this recipe has {_shown(players)}")
+        differing = [line for name, player in players.items() for line in _differences(player, sources.get(name, {}))]
+        shapes = next((f": {line}" for line in differing if " there" in line), "")
+        raise UserError(
+            f"nothing in '{where}' matches: it has {_shown(sources)}, this recipe has {_shown(players)}{shapes}"
+        )
     return lines
 
 

@@ -69,7 +69,7 @@ def test_two_domains_are_seen_side_by_side(command: Cli, runs: Path, tmp_path: P
         ("cgan", ["--label", "ten"], "ten"),
         ("cgan", ["--pairs"], "which makes single images: leave out --pairs"),
         ("cogan", ["--pairs", "--truncation", "1"], "--truncation is of single images"),
-        ("vae", ["--label", "3"], "is a vae, which knows no classes: leave out --label and --per-class"),
+        ("vae", ["--label", "3"], "is a model 'vae', which knows no classes: leave out --label and --per-class"),
     ],
 )
 def test_what_cannot_be_is_refused_in_a_line(command: Cli, runs: Path, run: str, words: list[str], says: str) -> None:

@@ -128,6 +128,15 @@ def test_what_has_no_estimate_is_refused(change: Any, options: dict[str, str], m
         counted(*change(x, labels), **options)
 
 
+def test_numbers_that_do_not_vary_within_a_class_are_counted() -> None:
+    """The fourth number is always the same in classes b and c, the fifth in b: three variances."""
+    x, labels = points()
+    x = torch.cat([x, (labels == 0)[:, None] * x[:, :1], (labels != 1)[:, None] * x[:, :1]], 1)
+    model = counted(x, labels)
+    sums = model.count(Batch(x=x, labels=labels, index=labels, start=0, joint=len(x), pass_end=True), None)  # type: ignore[arg-type]
+    assert model.estimate(sums)["floored"].item() == 3  # type: ignore[union-attr]
+
+
 def test_the_command_line_samples_a_class(command, tmp_path) -> None:
     assert command("train", "gnb", "--data", "digits", "--out", tmp_path / "run", "--quiet")[0] == 0
     place = tmp_path / "threes.npz"

@@ -113,6 +113,12 @@ def test_keys_on_one_side_only_are_told_of(tmp_path):
     ]
 
 
+def test_shapes_that_differ_are_told(tmp_path):
+    small, large = (Player(name="generator", module=nn.Linear(n, 1, bias=False)) for n in (2, 3))
+    with pytest.raises(UserError, match=r"recipe has generator: 'weight' is \[1, 3\] here but \[1, 2\] there"):
+        warm_start({"generator": large}, run(tmp_path, {"generator": small}))
+
+
 def test_nothing_in_common_is_an_error(tmp_path):
     torch.manual_seed(0)
     folder = artifact.save(VAE(VAEConfig(width=6, latent=2), GREY), tmp_path / "m", facts={})

@@ -7,7 +7,7 @@ from typing import TYPE_CHECKING, Annotated, Any, NamedTuple
 
 import typer
 
-from simulacra.cli.options import Json, with_article
+from simulacra.cli.options import Json
 from simulacra.errors import UserError
 
 if TYPE_CHECKING:
@@ -86,8 +86,8 @@ def _open(run: str, out: str, device: str, needs: str, data: str | None = None, 
     model = subject.model
     if model is None or not isinstance(model, CAPABILITIES[needs]):
         lacks = "has no prior to draw from and decode" if needs == "prior" else f"cannot {needs}"
-        name = with_article(getattr(model, "name", "model"))
-        raise UserError(f"{run} is {name}, which {lacks}: it can {', '.join(verbs(model)) or 'do nothing'}")
+        name = getattr(model, "name", "none")
+        raise UserError(f"{run} is a model '{name}', which {lacks}: it can {', '.join(verbs(model)) or 'do nothing'}")
     return _Opened(subject, suffix_of(out, subject.spec, still=still), data)
 
 
@@ -149,7 +149,7 @@ def figures(
     if unknown := [name for name in wanted if name not in has]:
         raise UserError(f"{run} has no figure {unknown[0]!r}: it has {', '.join(has) or 'none'}")
     if not has:
-        raise UserError(f"{run} is {with_article(opened.model.name)} of what has no picture: it has no figures")
+        raise UserError(f"{run} is a model '{opened.model.name}' of what has no picture: it has no figures")
     drawn.write(opened.model, opened.source(split), lambda name: Path(out) / f"{name}.png", seed, wanted)
     print(f"{', '.join(wanted)} in {out}")
 

@@ -111,8 +111,3 @@ def _valueless(name: str, flags: Sequence[str]) -> UserError:
 def flags_of(kind: type[Config]) -> list[str]:
     """The options without a value of a command that takes the settings `kind`."""
     return [n.replace("_", "-") for n, field in kind.model_fields.items() if field.annotation is bool]
-
-
-def with_article(name: str) -> str:
-    """`a vae`, `an infogan`."""
-    return f"{'an' if name[0] in 'aeiou' else 'a'} {name}"

@@ -8,7 +8,7 @@ from typing import Annotated, Any
 
 import typer
 
-from simulacra.cli.options import OWN_OPTIONS, Json, flags_of, given, pairs, print_table, with_article, with_options
+from simulacra.cli.options import OWN_OPTIONS, Json, flags_of, given, pairs, print_table, with_options
 from simulacra.errors import UserError, unknown
 from simulacra.settings import RunOptions
 
@@ -100,8 +100,8 @@ def sample(
 
     model = load(run, device=choose_device(device))
     if not isinstance(model, Samples):
-        raise UserError(f"{run} is {with_article(model.name)}, which cannot sample: it can {', '.join(verbs(model))}")
-    about = f"{run} is {with_article(model.name)}"
+        raise UserError(f"{run} is a model '{model.name}', which cannot sample: it can {', '.join(verbs(model))}")
+    about = f"{run} is a model '{model.name}'"
     if label or per_class is not None:
         if both or truncation is not None:
             raise UserError("--truncation and --pairs are of any class: leave them out, or --label and --per-class")

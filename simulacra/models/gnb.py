@@ -62,7 +62,8 @@ class GNB(Model):
     @torch.no_grad()
     def estimate(self, sums: Mapping[str, Tensor]) -> Terms:
         """Set priors, means and variances to those of largest likelihood, then smooth the variances. Terms: log p(x, y)
-        per row, in nats, of the parameters as they were. Raises UserError for a class without rows."""
+        per row, in nats, of the parameters as they were, and how many variances are mostly what smoothing added
+        (`floored`). Raises UserError for a class without rows."""
         counts, rows = sums["counts"], sums["counts"].sum()
         if missing := (counts == 0).nonzero().flatten().tolist():
             name = (self.spec.classes or range(len(counts)))[missing[0]]
@@ -73,12 +74,13 @@ class GNB(Model):
         self.priors.copy_(counts / rows)
         overall = self.priors @ self.means
         spread = self.priors @ (within + (self.means - overall).square())  # the variance of each number over all rows
-        self.variances.copy_(within + self.config.var_smoothing * spread.max())
+        added = self.config.var_smoothing * spread.max()
+        self.variances.copy_(within + added)
         if not spread.max() > 0:
             raise UserError("all rows are the same: there is nothing to tell classes apart by")
         if not (self.variances > 0).all():
             raise UserError("a number is constant within a class: give a --var-smoothing above 0")
-        return {"log_likelihood": sums["log_likelihood"] / rows}
+        return {"log_likelihood": sums["log_likelihood"] / rows, "floored": (within < added).sum().to(rows)}
 
     def flat(self, x: Tensor) -> Tensor:
         """Rows `[N, ...]` as float64 `[N, D]`, where the parameters are."""

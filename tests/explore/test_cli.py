@@ -199,10 +199,10 @@ def test_models_without_the_capability_are_refused_by_name(
     monkeypatch.setattr("simulacra.artifact.load", lambda *_, **__: Encoder(Config(), spec))
     code, _, err = command("explore", "walk", runs / "vae")
     assert code == 2
-    assert "is an encoder, which has no prior to draw from and decode: it can encode" in err
+    assert "is a model 'encoder', which has no prior to draw from and decode: it can encode" in err
     code, _, err = command("explore", "invert", runs / "vae")
     assert code == 2
-    assert "is an encoder, which cannot decode: it can encode" in err
+    assert "is a model 'encoder', which cannot decode: it can encode" in err
 
 
 def test_decoding_is_as_before_without_gradients(runs: Path) -> None:
