@@ -58,7 +58,8 @@ PUBLISHED = {  # other figures of these papers are not verified
 }
 HEAD = [
     "row", "log p(x), nats", "log Z [∓ 3 standard errors]", "effective chains of 100", "published",
-    "over the first layer alone", "100 samples", "MS09", "share", "seconds", "command",
+    "above the first layer alone", "100 samples, above the bound", "MS09, above the bound", "share", "seconds",
+    "command",
 ]  # fmt: skip
 
 
@@ -129,8 +130,8 @@ def _line(row: Row, found: dict[str, Any]) -> list[object]:
     log_z = f"{facts['log_z']:.2f} ± {facts.get('log_z_standard_error', 0.0):.2f}"
     log_z += f" [{facts.get('log_z_low', -inf):.2f}, {facts.get('log_z_high', facts['log_z']):.2f}]"
     more = [
-        f"{found[name][0] + base:.2f} ± {found[name][1]:.2f}" if name in found else "-"
-        for name, base in (("over", 0.0), ("weighted", found["ais"]), ("chib", found["ais"]))
+        f"{found[name][0]:+.2f} ± {found[name][1]:.2f}" if name in found else "-"
+        for name in ("over", "weighted", "chib")
     ]
     score, chains = f"{found['ais']:.2f} ± {found['error']:.2f}", f"{facts.get('effective_chains', 0.0):.0f}"
     published, command = PUBLISHED.get(row.key, "-"), f"`{found['command']}`"
@@ -144,7 +145,7 @@ def picture(folder: Path) -> None:
         if (folder / key / "model").exists():
             model: Any = simulacra.load(folder / key)
             chains = [(f"after {n}", model.gibbs(given, n)) for n in (1, 10, 100, 1000)]
-            panels = [(f"{key}: filters", model.filters()[:SHOWN]), ("test bits", given), *chains]
+            panels = [("filters", model.filters()[:SHOWN]), ("test bits", given), *chains]
             draw_strips([*panels, ("samples", model.sample(SHOWN))], ROOT / "docs" / "images" / f"boltzmann-{key}.png")
 
 

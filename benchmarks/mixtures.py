@@ -5,9 +5,10 @@
 A Gaussian of independent pixels for each class, by two passes over the 60 000 training images; ten Gaussians of any
 covariance by ten passes of EM, and by one with an M step after every batch of 4 096; a hundred of independent pixels by
 a hundred passes. log p(x) is of the density at the 10 000 test images' levels in [−1, 1], to which no noise is added:
-nats compare within this table alone, and pixels that never vary raise them, down to each recipe's floor. The median
-stands beside the mean, which one pixel that no image of a class had lit can decide. FID is of 10 000 samples against
-the training images, in the features of `mnist`. The figure shows samples.
+pixels that never vary raise it, each by some 2.5 nats down to the floor of *gmm*, by 9.5 down to that of *gnb*, so nats
+compare between rows of *gmm* alone. Both compute in float64. The median stands beside the mean, which one pixel that no
+image of a class had lit can decide. FID is of 10 000 samples against the training images, in the features of `mnist`.
+The figure shows samples.
 
 `--plan` counts what a batch costs, not the start nor what ends a pass. With ten covariances of 784 × 784 a batch is
 some 0.1 TFLOP in float64.
@@ -37,7 +38,11 @@ HEAD = ["model", "log p(x), nats", "median", "classified rightly", "FID", "passe
 
 def rows() -> list[Row]:
     """One of each."""
-    return [Row(key, kind, "mnist", BATCHES * passes, options) for key, (kind, passes, options) in MODELS.items()]
+    starts = {"gnb": 0, "gmm": 1}  # steps before the first pass
+    return [
+        Row(key, kind, "mnist", starts[kind] + BATCHES * passes, options)
+        for key, (kind, passes, options) in MODELS.items()
+    ]
 
 
 def judge(run: Path) -> dict[str, Any]:

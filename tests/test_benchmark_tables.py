@@ -30,6 +30,7 @@ from benchmarks import (
     objectives,
     parzen,
     quadrants,
+    real_values,
     robustness,
     similarity,
     stacked,
@@ -62,6 +63,7 @@ MODULES = (
         nats,
         objectives,
         quadrants,
+        real_values,
         robustness,
         similarity,
         stacked,
@@ -76,6 +78,7 @@ SPECS = {
     "fashion_mnist": Spec(kind="image", shape=(1, 28, 28), classes=DIGITS),
     "stacked_mnist": Spec(kind="image", shape=(3, 28, 28), classes=None),
     "olivetti_faces": Spec(kind="image", shape=(1, 32, 32), classes=None),
+    "cifar10": Spec(kind="image", shape=(1, 16, 16), classes=DIGITS),
     "frey_faces": Spec(kind="image", shape=(1, 28, 20), classes=None),
     "grammar": Spec(kind="vector", shape=(72,), classes=None),
     "ring": Spec(kind="vector", shape=(2,), classes=None),
@@ -403,7 +406,7 @@ def test_what_better_estimates_add_to_a_nets_bound_is_found_row_by_row(monkeypat
     row = RAN | {"ais": -90.0, "error": 0.5, "facts": {"log_z": exact, "effective_chains": 90.0}} | found
     row["command"] = "simulacra train dbn --steps 60000 x"
     (line,) = (said for said in boltzmann.text({"dbn": row}).splitlines() if said.startswith("| dbn"))
-    assert f"| {found['chib'][0] - 90:.2f} ± {found['chib'][1]:.2f} | 0.50, awaits GPU |" in line
+    assert f"| {found['chib'][0]:+.2f} ± {found['chib'][1]:.2f} | 0.50, awaits GPU |" in line
     lost = RAN | {"command": row["command"], "failed": "training diverges: NaN at step 7"}
     failed = next(said for said in boltzmann.text({"dbn": lost}).splitlines() if said.startswith("| dbn"))
     assert "diverges at step 7" in failed
@@ -599,6 +602,14 @@ def test_only_finished_runs_are_judged_again(tmp_path, monkeypatch):
         "broken-off": "before",
         "gone": "before",
     }
+
+
+def test_real_values_stand_beside_one_gaussian():
+    found = RAN | {"log_prob": [123.44, 2.0], "alone": [1.0, 3.0], "spread": 0.987}
+    assert real_values.lines({"learned": found, "the-datas": RAN | {"failed": "training diverges at step 3"}}) == [
+        ["learned", "123.4 ± 2.0", "2.00 ± 1.00", "0.99", 3, "`simulacra train`"],
+        ["the data's", "diverges at step 3", "-", "-", 3, "`simulacra train`"],
+    ]
 
 
 def test_a_mixture_without_classes_names_none():
