@@ -110,7 +110,9 @@ def lines(done: dict[str, dict[str, Any]]) -> list[list[object]]:
 
 def text(done: dict[str, dict[str, Any]]) -> str:
     """The table and the figures."""
-    shown = pictured("chains", (row.key for row in rows() if row.key in done), "means at every tenth transition of two chains")
+    shown = pictured(
+        "chains", (row.key for row in rows() if row.key in done), "means at every tenth transition of two chains"
+    )
     return "\n\n".join([markdown(HEAD, lines(done)), *shown])
 
 

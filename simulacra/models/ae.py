@@ -34,7 +34,7 @@ class Coding(Model, ABC):
         return self.decode(self.encode(x))
 
     def _admitted(self, x: Tensor) -> Tensor:
-        return self.likelihood.admitted(x).to(self.device)
+        return self.taken(self.likelihood.admitted(x))
 
 
 class AEConfig(CoderConfig):

@@ -67,7 +67,7 @@ class Autoregressive(Model):
 
     def bits(self, x: Tensor, *, seed: int = 0, start: int = 0) -> Tensor:
         """The bits that `log_prob` is of, 0 or 1, in the shape of x. Raises UserError for pixels outside [−1, 1]."""
-        x = require_brightness(x).to(self.device)
+        x = self.taken(require_brightness(x))
         return binarised(x, randomness.sample_uniform(*x.shape, seed=seed, start=start).to(x))
 
     def sample(self, n: int, *, seed: int = 0, start: int = 0) -> Tensor:

@@ -11,6 +11,7 @@ from torch import Tensor, nn
 from simulacra import config as settings
 from simulacra.buffers import evaluating
 from simulacra.data.spec import Spec
+from simulacra.errors import UserError
 
 
 class Model(nn.Module, ABC):
@@ -27,6 +28,16 @@ class Model(nn.Module, ABC):
     def device(self) -> torch.device:
         """Where its weights are."""
         return next(self.parameters()).device
+
+    def taken(self, x: Tensor) -> Tensor:
+        """Data `[N, ...]` as networks take it: on the model's device, in the precision of its weights. Raises UserError
+        for rows of another shape."""
+        if tuple(x.shape[1:]) != self.spec.shape:
+            rows = ", ".join(map(str, self.spec.shape))
+            raise UserError(
+                f"data of shape {tuple(x.shape)} does not fit the model, whose rows are ({rows}): give (N, {rows})"
+            )
+        return x.to(self.device, next(self.parameters()).dtype)
 
     @property
     def sees(self) -> str | None:

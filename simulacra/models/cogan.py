@@ -64,7 +64,7 @@ class CoGAN(GAN):
 
     def _classify(self, x: Tensor, domain: int) -> Tensor:
         with evaluating(self):
-            return in_batches(lambda rows: self.discriminator.classify(rows, domain), x.to(self.device), 1000)
+            return in_batches(lambda rows: self.discriminator.classify(rows, domain), self.taken(x), 1000)
 
 
 class CoupledAdversary:

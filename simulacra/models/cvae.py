@@ -199,8 +199,8 @@ class CVAE(Model):
         return y, torch.where(self.mask, y, drawn)
 
     def _admitted(self, x: Tensor) -> Tensor:
-        """Images given to a verb, on the model's device. Raises UserError for brightness outside [−1, 1]."""
-        return self.likelihood.admitted(x).to(self.device)
+        """Images given to a verb, `taken`. Raises UserError for brightness outside [−1, 1]."""
+        return self.taken(self.likelihood.admitted(x))
 
     def _noise(self, n: int, k: int, seed: int, start: int) -> Tensor:
         return randomness.sample_normal(n, self.config.latent, seed=seed, start=start, draw=1 + k).to(self.device)

@@ -54,7 +54,7 @@ class DAE(Coding, Transition):
 
     def _admitted(self, x: Tensor) -> Tensor:
         """Anything, where noise is Gaussian: what it made of brightness may be none."""
-        return x.to(self.device) if self.config.corruption == "gaussian" else super()._admitted(x)
+        return self.taken(x) if self.config.corruption == "gaussian" else super()._admitted(x)
 
     def _corrupted(self, x: Tensor, noise: Noise) -> Tensor:
         return corrupt(self.config.corruption, self.config.level, x, noise, self.spec, self.likelihood.bits)

@@ -101,8 +101,8 @@ class EnergyModel(Model):
         return {"drawn": DRAWN, "threshold": CUT}[self.config.bits]
 
     def checked(self, x: Tensor) -> Tensor:
-        """Data `[N, ...]` on the model's device. Raises UserError for pixels outside [−1, 1], whose bits nothing is."""
-        return require_brightness(x).to(self.device)
+        """Data `[N, ...]`, `taken`. Raises UserError for pixels outside [−1, 1], whose bits nothing is."""
+        return self.taken(require_brightness(x))
 
     def partition(
         self, *, chains: int = CHAINS, betas: Sequence[float] | None = None, seed: int = 0, exact: bool = True

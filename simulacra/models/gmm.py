@@ -68,7 +68,7 @@ class GMM(Model):
 
     def flat(self, x: Tensor) -> Tensor:
         """Rows `[N, ...]` as `[N, D]` in the precision of the parameters, where they are."""
-        return x.flatten(1).to(self.means.device, self.means.dtype)
+        return self.taken(x).flatten(1)
 
     def joint(self, x: Tensor) -> Tensor:
         """log π_k + log N(x; μ_k, Σ_k) `[N, K]` of flat rows `[N, D]`, in nats."""

@@ -140,9 +140,9 @@ class CodeGMMN(GMMN):
 
     def reconstruct(self, x: Tensor) -> Tensor:
         """Data `[N, ...]` through the autoencoder. Raises UserError for pixels outside [−1, 1]."""
-        x = require_brightness(x) if self.spec.kind == "image" else x
+        x = self.taken(require_brightness(x) if self.spec.kind == "image" else x)
         with evaluating(self):
-            return in_batches(lambda rows: self.outer(self._decoded(self.code(self.inner(rows)))), x.to(self.device))
+            return in_batches(lambda rows: self.outer(self._decoded(self.code(self.inner(rows)))), x)
 
 
 Discrepancy = Literal["root", "squared", "unbiased"]

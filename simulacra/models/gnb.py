@@ -84,7 +84,7 @@ class GNB(Model):
 
     def flat(self, x: Tensor) -> Tensor:
         """Rows `[N, ...]` as float64 `[N, D]`, where the parameters are."""
-        return x.flatten(1).to(self.means.device, self.means.dtype)
+        return self.taken(x).flatten(1)
 
     def joint(self, x: Tensor) -> Tensor:
         """log p(x, y) `[N, K]` of flat rows `[N, D]`, in nats."""

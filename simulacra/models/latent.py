@@ -77,8 +77,8 @@ class Latent(Model, ABC):
         return self.likelihood.observed(x, uniform)
 
     def _admitted(self, x: Tensor) -> Tensor:
-        """Data as it is given to a verb, on the model's device. Raises UserError for brightness outside [−1, 1]."""
-        return self.likelihood.admitted(x).to(self.device)
+        """Data as it is given to a verb, `taken`. Raises UserError for brightness outside [−1, 1]."""
+        return self.taken(self.likelihood.admitted(x))
 
     def _observed_once(self, x: Tensor, seed: int, start: int) -> Tensor:
         """What the likelihood is of, bits being a function of (seed, row). Raises UserError for brightness outside [−1,

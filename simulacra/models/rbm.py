@@ -195,4 +195,4 @@ class RBM(EnergyModel):
 
     def checked(self, x: Tensor) -> Tensor:
         """As every machine's, but that real values have no limits."""
-        return x.to(self.device) if self.config.visible == "gaussian" else super().checked(x)
+        return self.taken(x) if self.config.visible == "gaussian" else super().checked(x)

@@ -112,7 +112,7 @@ class RealNVP(Model):
         return self.decode(randomness.sample_normal(n, self.spec.numel, seed=seed, start=start, truncation=threshold))
 
     def _checked(self, x: Tensor) -> Tensor:
-        return (require_brightness(x) if self._images else x).to(self.device)
+        return self.taken(require_brightness(x) if self._images else x)
 
 
 def require_halves(spec: Spec, scales: int) -> None:

@@ -42,7 +42,7 @@ class SSGAN(GAN):
     def classify(self, x: Tensor) -> Tensor:
         """Logits `[N, K]` of rows."""
         with evaluating(self):
-            return in_batches(self.classifier, x.to(self.device), 1000)
+            return in_batches(self.classifier, self.taken(x), 1000)
 
 
 def realness(logits: Tensor) -> Tensor:

@@ -49,7 +49,7 @@ class VAEGAN(GAN):
     def encode(self, x: Tensor) -> Tensor:
         """The posterior's means `[N, J]`."""
         with evaluating(self):
-            return in_batches(lambda rows: self.posterior(rows).mean, x.to(self.device))
+            return in_batches(lambda rows: self.posterior(rows).mean, self.taken(x))
 
     def reconstruct(self, x: Tensor) -> Tensor:
         """Data `[N, ...]`, encoded and decoded."""

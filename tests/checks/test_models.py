@@ -10,6 +10,7 @@ import simulacra
 from simulacra import artifact
 from simulacra.capabilities import Decodes, Encodes, HasLogProb, KindOfLogProb, Reconstructs, Samples, verbs
 from simulacra.data import Feed
+from simulacra.errors import UserError
 from simulacra.models.base import Model
 from tests.checks.cases import MODELS, Case
 from tests.checks.playing import source
@@ -65,7 +66,11 @@ def test_verbs_keep_shapes_and_modes(case: Case) -> None:
         assert kind in get_args(KindOfLogProb)
         assert torch.allclose(value[3:5], model.log_prob(x[3:5], start=3).value, rtol=1e-4)
     for verb in {"encode", "reconstruct", "log_prob"} & {*verbs(model)}:
-        found = getattr(model, verb)(x[:0])
-        assert len(found.value if verb == "log_prob" else found) == 0
+        found = [getattr(model, verb)(rows) for rows in (x[:0], x, x.double())]
+        none, single, double = (each.value if verb == "log_prob" else each for each in found)
+        assert len(none) == 0
+        assert torch.equal(single, double)
+        with pytest.raises(UserError, match="does not fit the model, whose rows are"):
+            getattr(model, verb)(x[..., :-1])
     assert model.training
     assert not any(p.grad_fn for p in model.parameters())
