@@ -75,7 +75,7 @@ class AVB(Latent):
         basis = NoiseBasis(config.basis, config.basis_noise, latent, config.basis_width)
         probe = randomness.sample_normal(DRAWS, config.basis, config.basis_noise, seed=MOMENTS).to(basis.weights[0])
         self.coder = Coder(Implicit(trunk, basis, probe, latent), decoder)
-        self.ratio = MLP((prod(spec.shape) + latent,), (1,), config.ratio_width, config.ratio_depth, nn.ELU)
+        self.ratio = MLP((prod(spec.shape) + 2 * latent,), (1,), config.ratio_width, config.ratio_depth, nn.ELU)
 
     def output(self, z: Tensor) -> Tensor:
         """What the decoder says of latents `[N, J]`."""
@@ -126,7 +126,9 @@ class AVB(Latent):
             return z, FullPosterior(centre, factor_of(covariance + LEAST * unit))
 
     def _told(self, x: Tensor, z: Tensor) -> Tensor:
-        return widen(self.ratio(torch.cat([x.flatten(1), z.to(x.dtype)], 1))).flatten()
+        """T(x, z̃) `[N]`. It sees squares too: far out log q − log r(z̃) grows like ½‖z̃‖², and where T lags behind that,
+        the coder is paid for posteriors with ever fatter tails."""
+        return widen(self.ratio(torch.cat([x.flatten(1), z.to(x.dtype), z.square().to(x.dtype)], 1))).flatten()
 
     # The verbs, beside those of every model with such a prior
 
