@@ -206,6 +206,15 @@ def test_everything_public_is_annotated() -> None:
     assert not bare
 
 
+def test_defaults_are_named_so_that_type_checkers_see_them() -> None:
+    """`Field(1)` reads to them as an argument that has to be given (PEP 681 knows keywords only)."""
+    hidden = []
+    for module, tree in SOURCES.items():
+        calls = (node for node in ast.walk(tree) if isinstance(node, ast.Call) and ast.unparse(node.func) == "Field")
+        hidden += [f"{module}:{call.lineno}" for call in calls if call.args]
+    assert not hidden
+
+
 # The method fits on a page
 
 

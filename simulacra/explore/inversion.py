@@ -22,10 +22,10 @@ ROWS = 250  # latents that move at a time
 class InversionConfig(Config):
     """How images are inverted."""
 
-    steps: int = Field(200, ge=0, description="steps of Adam from each start")
-    starts: int = Field(4, ge=1, le=POOL, description="starts per image, of which the best end counts")
-    rate: float = Field(0.05, gt=0, description="learning rate at first, in the latents' standard deviations")
-    pull: float = Field(0.0, ge=0, description="weight of the squared latent: pulls towards the prior's mean")
+    steps: int = Field(default=200, ge=0, description="steps of Adam from each start")
+    starts: int = Field(default=4, ge=1, le=POOL, description="starts per image, of which the best end counts")
+    rate: float = Field(default=0.05, gt=0, description="learning rate at first, in the latents' standard deviations")
+    pull: float = Field(default=0.0, ge=0, description="weight of the squared latent: pulls towards the prior's mean")
 
 
 class Inversion(NamedTuple):

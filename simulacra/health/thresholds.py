@@ -10,60 +10,119 @@ from simulacra.config import Config
 class Thresholds(Config):
     """Bounds of all detectors. Shares of training are of its budget in steps."""
 
-    grace: float = Field(0.1, ge=0, le=1, description="share of training that is not judged: all networks begin bad")
+    grace: float = Field(
+        default=0.1, ge=0, le=1, description="share of training that is not judged: all networks begin bad"
+    )
     grace_steps: int = Field(
-        500, ge=0, description="steps at least of it: samples are alike at first, and part by then"
+        default=500, ge=0, description="steps at least of it: samples are alike at first, and part by then"
     )
-    window: float = Field(0.1, gt=0, le=1, description="share of training that has to look bad: one step says nothing")
-    lines: int = Field(10, ge=2, description="lines of the log that a median is of at least, or it is of single steps")
-    start: int = Field(5, ge=1, description="first lines whose median is a gradient's start")
+    window: float = Field(
+        default=0.1, gt=0, le=1, description="share of training that has to look bad: one step says nothing"
+    )
+    lines: int = Field(
+        default=10, ge=2, description="lines of the log that a median is of at least, or it is of single steps"
+    )
+    start: int = Field(default=5, ge=1, description="first lines whose median is a gradient's start")
 
-    exploding: float = Field(1e3, gt=1, description="gradient over its start: healthy ones grew 2- to 64-fold (MNIST)")
-    vanishing: float = Field(1e-3, gt=0, lt=1, description="gradient over its start: healthy ones stay above a third")
-    smallest: float = Field(1e-8, gt=0, description="gradient per parameter: Adam's epsilon, which stops it")
+    exploding: float = Field(
+        default=1e3, gt=1, description="gradient over its start: healthy ones grew 2- to 64-fold (MNIST)"
+    )
+    vanishing: float = Field(
+        default=1e-3, gt=0, lt=1, description="gradient over its start: healthy ones stay above a third"
+    )
+    smallest: float = Field(default=1e-8, gt=0, description="gradient per parameter: Adam's epsilon, which stops it")
     overpowered: float = Field(
-        0.005, gt=0, lt=1, description="D's cost over that of a D that knows nothing: healthy dcgans begin at 0.02"
+        default=0.005,
+        gt=0,
+        lt=1,
+        description="D's cost over that of a D that knows nothing: healthy dcgans begin at 0.02",
     )
-    chance: float = Field(1.5, ge=1, description="accuracy over chance that a classifier must reach")
+    chance: float = Field(default=1.5, ge=1, description="accuracy over chance that a classifier must reach")
     swing: float = Field(
-        0.4, gt=0, lt=1, description="autocorrelation: below minus this at half a period, above it at one"
+        default=0.4, gt=0, lt=1, description="autocorrelation: below minus this at half a period, above it at one"
     )
-    amplitude: float = Field(0.5, gt=0, description="deviation of a swing over its mean size: less is no danger")
-    swings: int = Field(60, ge=8, description="lines of the log in which three periods are looked for at least")
+    amplitude: float = Field(
+        default=0.5, gt=0, description="deviation of a swing over its mean size: less is no danger"
+    )
+    swings: int = Field(default=60, ge=8, description="lines of the log in which three periods are looked for at least")
 
-    slope: float = Field(10.0, gt=1, description="Wasserstein: gap of scores per distance; 1 is the bound of theory")
-    flat: float = Field(1e-4, gt=0, description="deviation of all scores: no gradient worth the name comes of less")
-    unranked: float = Field(0.55, ge=0.5, lt=1, description="share of pairs ranked rightly: chance is 0.5 +- 0.05")
-    unranked_for: int = Field(3, ge=1, description="probes in a row: healthy critics are outrun for two, down to 0.36")
+    slope: float = Field(
+        default=10.0, gt=1, description="Wasserstein: gap of scores per distance; 1 is the bound of theory"
+    )
+    flat: float = Field(
+        default=1e-4, gt=0, description="deviation of all scores: no gradient worth the name comes of less"
+    )
+    unranked: float = Field(
+        default=0.55, ge=0.5, lt=1, description="share of pairs ranked rightly: chance is 0.5 +- 0.05"
+    )
+    unranked_for: int = Field(
+        default=3, ge=1, description="probes in a row: healthy critics are outrun for two, down to 0.36"
+    )
     told_apart: float = Field(
-        0.9, gt=0.5, le=1, description="share of rows whose nearest row is of their own kind: 1/2 where laws are equal"
+        default=0.9,
+        gt=0.5,
+        le=1,
+        description="share of rows whose nearest row is of their own kind: 1/2 where laws are equal",
     )
-    diversity: float = Field(0.25, gt=0, lt=1, description="mean distance between samples over that of real rows")
-    rising: float = Field(1.1, gt=1, description="diversity over that of the probe before, of samples that still part")
+    diversity: float = Field(
+        default=0.25, gt=0, lt=1, description="mean distance between samples over that of real rows"
+    )
+    rising: float = Field(
+        default=1.1, gt=1, description="diversity over that of the probe before, of samples that still part"
+    )
     nearest: float = Field(
-        0.15, gt=0, lt=1, description="median distance to the nearest sample over real rows', times the latents' room"
+        default=0.15,
+        gt=0,
+        lt=1,
+        description="median distance to the nearest sample over real rows', times the latents' room",
     )
-    distinct: float = Field(0.9, gt=0, le=1, description="share of samples that are no copies of others: all, of 64")
-    alike_for: int = Field(2, ge=1, description="probes in a row that look collapsed: healthy ones may, once, and pass")
-    classes: float = Field(0.5, gt=0, lt=1, description="share of classes shown: 64 samples of 10 rarely miss one")
-    within: float = Field(0.1, gt=0, lt=1, description="mean distance between samples of a class over real ones' of it")
-    unrelated: float = Field(2.0, gt=0, description="standard errors above chance that labels must be foreseen by")
-    significant: float = Field(4.0, gt=0, description="standard errors above chance that count as better than it")
-    dead: float = Field(0.5, gt=0, le=1, description="share of a layer's ReLU units that no row switches on")
-    dead_leaky: float = Field(0.95, gt=0, le=1, description="the same of leaky ones, which still pass a gradient")
-    weights: float = Field(50.0, gt=1, description="spectral norm over its start: 10-fold is ordinary from N(0, 0.02)")
-    memorised: float = Field(0.5, gt=0, lt=1, description="distance to the nearest training row over that of real rows")
+    distinct: float = Field(
+        default=0.9, gt=0, le=1, description="share of samples that are no copies of others: all, of 64"
+    )
+    alike_for: int = Field(
+        default=2, ge=1, description="probes in a row that look collapsed: healthy ones may, once, and pass"
+    )
+    classes: float = Field(
+        default=0.5, gt=0, lt=1, description="share of classes shown: 64 samples of 10 rarely miss one"
+    )
+    within: float = Field(
+        default=0.1, gt=0, lt=1, description="mean distance between samples of a class over real ones' of it"
+    )
+    unrelated: float = Field(
+        default=2.0, gt=0, description="standard errors above chance that labels must be foreseen by"
+    )
+    significant: float = Field(
+        default=4.0, gt=0, description="standard errors above chance that count as better than it"
+    )
+    dead: float = Field(default=0.5, gt=0, le=1, description="share of a layer's ReLU units that no row switches on")
+    dead_leaky: float = Field(
+        default=0.95, gt=0, le=1, description="the same of leaky ones, which still pass a gradient"
+    )
+    weights: float = Field(
+        default=50.0, gt=1, description="spectral norm over its start: 10-fold is ordinary from N(0, 0.02)"
+    )
+    memorised: float = Field(
+        default=0.5, gt=0, lt=1, description="distance to the nearest training row over that of real rows"
+    )
     overfit: float = Field(
-        0.6, gt=0, description="held rows scored so far from training rows to samples: 1 of 64 rows, 0.4 of good digits"
+        default=0.6,
+        gt=0,
+        description="held rows scored so far from training rows to samples: 1 of 64 rows, 0.4 of good digits",
     )
 
-    duplicates: float = Field(0.9, gt=0, le=1, description="share of distinct rows: a tenth of copies is no accident")
-    constant: float = Field(0.5, gt=0, le=1, description="share of constant pixels: 0.15 of MNIST's are, at its edges")
-    range_images: float = Field(1.01, gt=1, description="largest size of a pixel, of images in [-1, 1]")
-    range_vectors: float = Field(100.0, gt=1, description="largest size of a number: networks begin at unit scale")
+    duplicates: float = Field(
+        default=0.9, gt=0, le=1, description="share of distinct rows: a tenth of copies is no accident"
+    )
+    constant: float = Field(
+        default=0.5, gt=0, le=1, description="share of constant pixels: 0.15 of MNIST's are, at its edges"
+    )
+    range_images: float = Field(default=1.01, gt=1, description="largest size of a pixel, of images in [-1, 1]")
+    range_vectors: float = Field(
+        default=100.0, gt=1, description="largest size of a number: networks begin at unit scale"
+    )
 
-    every: float = Field(0.01, gt=0, le=1, description="share of training between two looks at the terms")
-    absent: int = Field(3, ge=1, description="looks without an alarm until it is over: none flickers")
+    every: float = Field(default=0.01, gt=0, le=1, description="share of training between two looks at the terms")
+    absent: int = Field(default=3, ge=1, description="looks without an alarm until it is over: none flickers")
 
     def grown(self, goal: int) -> int:
         """The step from which on a training of `goal` steps is judged."""

@@ -15,8 +15,10 @@ from simulacra.metrics.of_model import ModelMeasure, Setting
 class ActiveUnitsConfig(settings.Config):
     """What counts as active."""
 
-    threshold: float = Field(0.01, gt=0, description="variance over rows of a latent's mean, above which it is active")
-    rows: int | None = Field(None, ge=2, description="test rows, the first ones (default: all)")
+    threshold: float = Field(
+        default=0.01, gt=0, description="variance over rows of a latent's mean, above which it is active"
+    )
+    rows: int | None = Field(default=None, ge=2, description="test rows, the first ones (default: all)")
 
 
 class ActiveUnits(ModelMeasure):

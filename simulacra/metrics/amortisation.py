@@ -16,10 +16,12 @@ from simulacra.metrics.of_model import ModelMeasure, Setting
 class AmortisationConfig(settings.Config):
     """How each row's own posterior is looked for."""
 
-    rows: int | None = Field(500, ge=2, description="test rows, the first ones (none: all)")
-    steps: int = Field(500, ge=1, description="steps of Adam on each row's own parameters, from the encoder's on")
-    rate: float = Field(0.02, gt=0, description="their first learning rate; it falls to nothing")
-    samples: int = Field(100, ge=1, description="draws of z that both bounds are averaged over")
+    rows: int | None = Field(default=500, ge=2, description="test rows, the first ones (none: all)")
+    steps: int = Field(
+        default=500, ge=1, description="steps of Adam on each row's own parameters, from the encoder's on"
+    )
+    rate: float = Field(default=0.02, gt=0, description="their first learning rate; it falls to nothing")
+    samples: int = Field(default=100, ge=1, description="draws of z that both bounds are averaged over")
 
 
 class AmortisationGap(ModelMeasure):

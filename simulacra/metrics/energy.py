@@ -18,11 +18,13 @@ from simulacra.metrics.of_model import ModelMeasure, Setting
 class AISConfig(settings.Config):
     """How the partition function is estimated."""
 
-    chains: int = Field(100, ge=2, description="runs of annealed importance sampling")
+    chains: int = Field(default=100, ge=2, description="runs of annealed importance sampling")
     temperatures: int | None = Field(
-        None, ge=1, description="evenly spaced steps from 0 to 1 (default: the 14 500 of Salakhutdinov & Murray 2008)"
+        default=None,
+        ge=1,
+        description="evenly spaced steps from 0 to 1 (default: the 14 500 of Salakhutdinov & Murray 2008)",
     )
-    rows: int | None = Field(None, ge=2, description="test rows, the first ones (default: all)")
+    rows: int | None = Field(default=None, ge=2, description="test rows, the first ones (default: all)")
 
 
 class AIS(ModelMeasure):
@@ -51,8 +53,8 @@ class AIS(ModelMeasure):
 class ChibConfig(AISConfig):
     """How the partition function and what it divides are estimated."""
 
-    rows: int | None = Field(100, ge=2, description="test rows, the first ones (none: all)")
-    sweeps: int = Field(50, ge=1, description="sweeps through the hidden units of each row")
+    rows: int | None = Field(default=100, ge=2, description="test rows, the first ones (none: all)")
+    sweeps: int = Field(default=50, ge=1, description="sweeps through the hidden units of each row")
 
 
 class Chib(ModelMeasure):

@@ -17,9 +17,11 @@ from simulacra.metrics.of_model import ModelMeasure, Setting
 class FillingConfig(settings.Config):
     """What is asked of the model."""
 
-    rows: int | None = Field(None, ge=2, description="test rows, the first ones (default: all)")
-    samples: int = Field(10, ge=1, description="draws of z behind the bound")
-    importance: int = Field(100, ge=1, description="importance samples behind the estimate, whose targets are bits")
+    rows: int | None = Field(default=None, ge=2, description="test rows, the first ones (default: all)")
+    samples: int = Field(default=10, ge=1, description="draws of z behind the bound")
+    importance: int = Field(
+        default=100, ge=1, description="importance samples behind the estimate, whose targets are bits"
+    )
 
 
 class Filling(ModelMeasure):

@@ -167,11 +167,11 @@ def _with_gradient(likelihood: LogLikelihood, z: Tensor) -> tuple[Tensor, Tensor
 class HamiltonianConfig(settings.Config):
     """How log p(x) is annealed to."""
 
-    rows: int | None = Field(100, ge=2, description="test rows, the first ones (none: all)")
-    temperatures: int = Field(2000, ge=PILOT, description="steps from the prior to the posterior")
-    chains: int = Field(8, ge=2, description="chains for each row")
-    leapfrogs: int = Field(10, ge=1, description="leapfrog steps of a trajectory")
-    rate: float = Field(0.1, gt=0, description="length of a leapfrog step from which the pilot run starts")
+    rows: int | None = Field(default=100, ge=2, description="test rows, the first ones (none: all)")
+    temperatures: int = Field(default=2000, ge=PILOT, description="steps from the prior to the posterior")
+    chains: int = Field(default=8, ge=2, description="chains for each row")
+    leapfrogs: int = Field(default=10, ge=1, description="leapfrog steps of a trajectory")
+    rate: float = Field(default=0.1, gt=0, description="length of a leapfrog step from which the pilot run starts")
 
 
 class HamiltonianAIS(ModelMeasure):

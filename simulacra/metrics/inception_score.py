@@ -19,7 +19,7 @@ BLOCK = 4096
 class InceptionScoreConfig(Config):
     """How the Inception Score is averaged."""
 
-    splits: int = Field(10, ge=1, description="consecutive shares of the samples, each scored for itself")
+    splits: int = Field(default=10, ge=1, description="consecutive shares of the samples, each scored for itself")
 
 
 class Sums(NamedTuple):

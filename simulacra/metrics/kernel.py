@@ -108,10 +108,12 @@ def polynomial_mmd2(x: Tensor, y: Tensor) -> float:
 class KIDConfig(Config):
     """How the kernel distance is estimated."""
 
-    subsets: int = Field(100, ge=1, description="random subsets of both sides, whose MMD² are averaged")
-    subset_size: int = Field(1000, ge=3, description="rows of a subset; all of the smaller side where it has fewer")
-    rows: int = Field(50_000, ge=3, description="rows of each side that are kept, at most")
-    seed: int = Field(0, ge=0, lt=2**62, description="key of the draws")
+    subsets: int = Field(default=100, ge=1, description="random subsets of both sides, whose MMD² are averaged")
+    subset_size: int = Field(
+        default=1000, ge=3, description="rows of a subset; all of the smaller side where it has fewer"
+    )
+    rows: int = Field(default=50_000, ge=3, description="rows of each side that are kept, at most")
+    seed: int = Field(default=0, ge=0, lt=2**62, description="key of the draws")
 
 
 class KID(KeepsBoth):
@@ -180,9 +182,9 @@ def _kid_error(values: Tensor, x_variances: Tensor, y_variances: Tensor, shares:
 class MMDTestConfig(Config):
     """How the two-sample test is made."""
 
-    rows: int = Field(1000, ge=3, le=10_000, description="rows of each side that are tested, at most")
-    permutations: int = Field(500, ge=1, description="random reassignments of the rows to the sides")
-    seed: int = Field(0, ge=0, lt=2**62, description="key of the draws")
+    rows: int = Field(default=1000, ge=3, le=10_000, description="rows of each side that are tested, at most")
+    permutations: int = Field(default=500, ge=1, description="random reassignments of the rows to the sides")
+    seed: int = Field(default=0, ge=0, lt=2**62, description="key of the draws")
 
 
 class MMDTest(KeepsBoth):

@@ -24,7 +24,7 @@ WEIGHTS_AT_A_TIME = 100  # of each of these rows
 class LogProbConfig(settings.Config):
     """What the log-likelihood is measured on."""
 
-    rows: int | None = Field(None, ge=2, description="test rows, the first ones (default: all)")
+    rows: int | None = Field(default=None, ge=2, description="test rows, the first ones (default: all)")
 
 
 class ELBO(ModelMeasure):
@@ -57,8 +57,8 @@ class ELBO(ModelMeasure):
 class IWAEConfig(settings.Config):
     """How the importance weighted bound is measured."""
 
-    samples: int = Field(500, ge=1, description="K, importance samples per row")
-    images: int | None = Field(1000, ge=2, description="test rows, the first ones (none: all)")
+    samples: int = Field(default=500, ge=1, description="K, importance samples per row")
+    images: int | None = Field(default=1000, ge=2, description="test rows, the first ones (none: all)")
 
 
 class IWAE(ModelMeasure):

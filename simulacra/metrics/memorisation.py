@@ -21,8 +21,10 @@ CLOSEST = 100  # one in so many held-out rows, the nearest to training rows, nee
 class MemorisationConfig(Config):
     """How many rows are compared with the training rows, and how many are shown."""
 
-    rows: int = Field(10_000, ge=2, description="generated rows, and held-out rows, that are looked at, at most")
-    shown: int = Field(16, ge=0, description="generated rows nearest to a training row that are listed")
+    rows: int = Field(
+        default=10_000, ge=2, description="generated rows, and held-out rows, that are looked at, at most"
+    )
+    shown: int = Field(default=16, ge=0, description="generated rows nearest to a training row that are listed")
 
 
 class Nearer(NamedTuple):

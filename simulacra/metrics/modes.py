@@ -25,8 +25,12 @@ MOST = 1_000_000  # modes that are counted
 class ModesConfig(Config):
     """What the modes are."""
 
-    world: Literal["ring", "grid"] | None = Field(None, description="points: the mixture whose modes are counted")
-    groups: int = Field(1, ge=1, description="images: classifications side by side; a mode is one class of each")
+    world: Literal["ring", "grid"] | None = Field(
+        default=None, description="points: the mixture whose modes are counted"
+    )
+    groups: int = Field(
+        default=1, ge=1, description="images: classifications side by side; a mode is one class of each"
+    )
 
 
 class Hits(NamedTuple):

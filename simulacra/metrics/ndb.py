@@ -18,10 +18,10 @@ from simulacra.play import Table
 class NDBConfig(Config):
     """How finely the real rows are divided, and when a bin counts as different."""
 
-    bins: int = Field(100, ge=2, description="cells that k-means divides the real rows into")
-    significance: float = Field(0.05, gt=0, lt=1, description="level of each bin's two-sided test")
-    rows: int = Field(10_000, ge=2, description="rows of each side, at most")
-    seed: int = Field(0, ge=0, lt=2**32, description="key of the first centres of k-means")
+    bins: int = Field(default=100, ge=2, description="cells that k-means divides the real rows into")
+    significance: float = Field(default=0.05, gt=0, lt=1, description="level of each bin's two-sided test")
+    rows: int = Field(default=10_000, ge=2, description="rows of each side, at most")
+    seed: int = Field(default=0, ge=0, lt=2**32, description="key of the first centres of k-means")
 
 
 class Bins(NamedTuple):

@@ -21,9 +21,11 @@ from simulacra.play import Table
 class NeighboursConfig(Config):
     """How large the balls are, and of how many rows."""
 
-    k: int = Field(3, ge=1, description="precision and recall: a ball reaches to its row's k-th nearest neighbour")
-    density_k: int = Field(5, ge=1, description="density and coverage: the same of theirs")
-    rows: int = Field(50_000, ge=2, description="rows of each side that are compared, at most")
+    k: int = Field(
+        default=3, ge=1, description="precision and recall: a ball reaches to its row's k-th nearest neighbour"
+    )
+    density_k: int = Field(default=5, ge=1, description="density and coverage: the same of theirs")
+    rows: int = Field(default=50_000, ge=2, description="rows of each side that are compared, at most")
 
 
 class Found(NamedTuple):

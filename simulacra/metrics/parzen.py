@@ -24,12 +24,12 @@ UNRELIABLE = (
 class ParzenConfig(settings.Config):
     """The protocol; the defaults are the original one."""
 
-    samples: int = Field(10_000, ge=1, description="samples that a window is put on, the first ones")
-    rows: int = Field(10_000, ge=2, description="test rows that are scored, the first ones")
-    validation: int = Field(1000, ge=1, description="held-out rows that sigma is chosen on, the first ones")
-    lowest: float = Field(0.1, gt=0, description="least sigma tried; pixels are in [0, 1]")
-    highest: float = Field(1.0, gt=0, description="greatest sigma tried")
-    sigmas: int = Field(10, ge=1, description="how many sigmas are tried, at equal ratios")
+    samples: int = Field(default=10_000, ge=1, description="samples that a window is put on, the first ones")
+    rows: int = Field(default=10_000, ge=2, description="test rows that are scored, the first ones")
+    validation: int = Field(default=1000, ge=1, description="held-out rows that sigma is chosen on, the first ones")
+    lowest: float = Field(default=0.1, gt=0, description="least sigma tried; pixels are in [0, 1]")
+    highest: float = Field(default=1.0, gt=0, description="greatest sigma tried")
+    sigmas: int = Field(default=10, ge=1, description="how many sigmas are tried, at equal ratios")
 
 
 class Parzen(Measure):

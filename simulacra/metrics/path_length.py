@@ -77,11 +77,15 @@ def path_lengths(
 class PathConfig(settings.Config):
     """How path lengths are measured."""
 
-    space: Literal["z", "w"] = Field("z", description="slerp between latents z, or lerp between mapped latents w")
-    sampling: Literal["full", "end"] = Field("full", description="t uniform on [0, 1], or t = 0: at the paths' ends")
-    pairs: int = Field(2000, ge=2, description="paths; the paper takes 100 000")
-    epsilon: float = Field(1e-4, gt=0, lt=1, description="step along the path")
-    discard: float = Field(0.0, ge=0, lt=0.5, description="share of the shortest, and of the longest, left out")
+    space: Literal["z", "w"] = Field(
+        default="z", description="slerp between latents z, or lerp between mapped latents w"
+    )
+    sampling: Literal["full", "end"] = Field(
+        default="full", description="t uniform on [0, 1], or t = 0: at the paths' ends"
+    )
+    pairs: int = Field(default=2000, ge=2, description="paths; the paper takes 100 000")
+    epsilon: float = Field(default=1e-4, gt=0, lt=1, description="step along the path")
+    discard: float = Field(default=0.0, ge=0, lt=0.5, description="share of the shortest, and of the longest, left out")
 
 
 class PathLength(ModelMeasure):

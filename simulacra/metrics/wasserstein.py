@@ -52,10 +52,10 @@ def _project(rows: Tensor, along: Tensor) -> Tensor:
 class SlicedConfig(settings.Config):
     """How the sliced distance is measured."""
 
-    directions: int = Field(1000, ge=2, description="random directions")
-    power: Literal[1, 2] = Field(2, description="p of the p-Wasserstein distance")
-    rows: int = Field(10_000, ge=2, description="rows of either side, the first ones")
-    seed: int = Field(0, ge=0, lt=2**62, description="key of the directions")
+    directions: int = Field(default=1000, ge=2, description="random directions")
+    power: Literal[1, 2] = Field(default=2, description="p of the p-Wasserstein distance")
+    rows: int = Field(default=10_000, ge=2, description="rows of either side, the first ones")
+    seed: int = Field(default=0, ge=0, lt=2**62, description="key of the directions")
 
 
 class SlicedWasserstein(KeepsBoth):
@@ -103,9 +103,9 @@ def _root(costs: Tensor, power: int) -> tuple[float, float]:
 class ExactConfig(settings.Config):
     """How the exact distance is measured."""
 
-    power: Literal[1, 2] = Field(1, description="p of the p-Wasserstein distance")
+    power: Literal[1, 2] = Field(default=1, description="p of the p-Wasserstein distance")
     rows: int = Field(
-        2000, ge=2, le=10_000, description="rows of either side, the first ones; time grows as their cube"
+        default=2000, ge=2, le=10_000, description="rows of either side, the first ones; time grows as their cube"
     )
 
 

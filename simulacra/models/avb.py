@@ -36,13 +36,14 @@ class AVBConfig(CoderConfig):
     """What the model is made of."""
 
     contrast: Literal["full", "diagonal", "prior"] = Field(
-        "full", description="what q(z|x) is told from: a Gaussian of its covariance or of its variances, or the prior"
+        default="full",
+        description="what q(z|x) is told from: a Gaussian of its covariance or of its variances, or the prior",
     )
-    basis: int = Field(32, ge=1, description="m, networks that bend noise")
-    basis_noise: int = Field(16, ge=1, description="dimensions of the noise of each")
-    basis_width: int = Field(64, ge=1, description="units of a hidden layer of each")
-    ratio_width: int = Field(512, ge=1, description="units of a hidden layer of the ratio network")
-    ratio_depth: int = Field(3, ge=1, le=100, description="hidden layers of the ratio network")
+    basis: int = Field(default=32, ge=1, description="m, networks that bend noise")
+    basis_noise: int = Field(default=16, ge=1, description="dimensions of the noise of each")
+    basis_width: int = Field(default=64, ge=1, description="units of a hidden layer of each")
+    ratio_width: int = Field(default=512, ge=1, description="units of a hidden layer of the ratio network")
+    ratio_depth: int = Field(default=3, ge=1, le=100, description="hidden layers of the ratio network")
 
 
 def factor_of(covariance: Tensor) -> Tensor:

@@ -20,12 +20,20 @@ from simulacra.precision import full_precision, widen
 class CoderConfig(Config):
     """Networks of an encoder and a decoder, and the law of data given a code."""
 
-    network: Literal["mlp", "conv"] = Field("mlp", description="encoder and decoder: perceptrons or convolutions")
-    latent: int = Field(20, ge=1, description="dimensions of the latent z")
-    width: int = Field(500, ge=1, description="units of a hidden layer (mlp), channels next to the image (conv)")
-    depth: int = Field(2, ge=1, le=100, description="hidden layers of the mlp")
-    likelihood: Literal["bernoulli", "gaussian"] = Field("bernoulli", description="p(x|z): of bits, or of real values")
-    sigma: float = Field(0.1, gt=0, description="standard deviation of the Gaussian likelihood; the range is [-1, 1]")
+    network: Literal["mlp", "conv"] = Field(
+        default="mlp", description="encoder and decoder: perceptrons or convolutions"
+    )
+    latent: int = Field(default=20, ge=1, description="dimensions of the latent z")
+    width: int = Field(
+        default=500, ge=1, description="units of a hidden layer (mlp), channels next to the image (conv)"
+    )
+    depth: int = Field(default=2, ge=1, le=100, description="hidden layers of the mlp")
+    likelihood: Literal["bernoulli", "gaussian"] = Field(
+        default="bernoulli", description="p(x|z): of bits, or of real values"
+    )
+    sigma: float = Field(
+        default=0.1, gt=0, description="standard deviation of the Gaussian likelihood; the range is [-1, 1]"
+    )
 
 
 def coders(config: CoderConfig, spec: Spec, outputs: int) -> tuple[nn.Module, nn.Module]:

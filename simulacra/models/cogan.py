@@ -23,7 +23,7 @@ from simulacra.precision import widen
 class CoGANConfig(GANConfig):
     """What generators and discriminators are made of."""
 
-    classes: int = Field(10, ge=2, description="K, number of classes of the first domain, and of the second")
+    classes: int = Field(default=10, ge=2, description="K, number of classes of the first domain, and of the second")
 
 
 class CoGAN(GAN):

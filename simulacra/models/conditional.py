@@ -22,9 +22,9 @@ from simulacra.precision import widen
 class ConditionalGANConfig(GANConfig):
     """What a generator of classes is made of."""
 
-    classes: int = Field(10, ge=1, description="K, number of classes")
+    classes: int = Field(default=10, ge=1, description="K, number of classes")
     conditioning: Literal["input", "norm"] = Field(
-        "input", description="where the class goes in: one-hot beside z, or into every batch norm"
+        default="input", description="where the class goes in: one-hot beside z, or into every batch norm"
     )
 
 

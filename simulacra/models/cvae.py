@@ -26,16 +26,20 @@ class CVAEConfig(Config):
     """What the model is made of."""
 
     quadrants: Literal[1, 2, 3] = Field(
-        1, description="of the picture, that are given: lower left, left, not lower right"
+        default=1, description="of the picture, that are given: lower left, left, not lower right"
     )
-    conditional_prior: bool = Field(True, description="p(z|x) is learned; otherwise it is N(0, I), whatever x is")
-    latent: int = Field(200, ge=1, description="dimensions of the latent z")
-    width: int = Field(500, ge=1, description="units of a hidden layer")
-    depth: int = Field(2, ge=1, le=100, description="hidden layers of each network")
+    conditional_prior: bool = Field(
+        default=True, description="p(z|x) is learned; otherwise it is N(0, I), whatever x is"
+    )
+    latent: int = Field(default=200, ge=1, description="dimensions of the latent z")
+    width: int = Field(default=500, ge=1, description="units of a hidden layer")
+    depth: int = Field(default=2, ge=1, le=100, description="hidden layers of each network")
     likelihood: Literal["bernoulli", "gaussian"] = Field(
-        "bernoulli", description="p(y|x, z): of brightness, or real values"
+        default="bernoulli", description="p(y|x, z): of brightness, or real values"
     )
-    sigma: float = Field(0.1, gt=0, description="standard deviation of the Gaussian likelihood; the range is [-1, 1]")
+    sigma: float = Field(
+        default=0.1, gt=0, description="standard deviation of the Gaussian likelihood; the range is [-1, 1]"
+    )
 
 
 def given(shape: tuple[int, int, int], quadrants: int) -> Tensor:

@@ -16,9 +16,11 @@ from simulacra.randomness import Draws, Noise
 class DAEConfig(CoderConfig):
     """What a denoising autoencoder is made of."""
 
-    corruption: Corruption = Field("salt-and-pepper", description="what is undone")
-    level: float = Field(0.4, gt=0, description="share of numbers destroyed, or the Gaussian's standard deviation")
-    chain: int = Field(100, ge=1, description="transitions of the chain before a sample is taken")
+    corruption: Corruption = Field(default="salt-and-pepper", description="what is undone")
+    level: float = Field(
+        default=0.4, gt=0, description="share of numbers destroyed, or the Gaussian's standard deviation"
+    )
+    chain: int = Field(default=100, ge=1, description="transitions of the chain before a sample is taken")
 
 
 class DAE(Coding, Transition):

@@ -40,8 +40,10 @@ from simulacra.randomness import Draws, Noise
 class DBMConfig(BitsConfig):
     """What a deep Boltzmann machine is made of."""
 
-    hidden: Sizes = Field((500, 500, 1000), min_length=2, description="units of the hidden layers")
-    mean_field: int = Field(10, ge=1, description="updates of all hidden layers by which the posterior is found")
+    hidden: Sizes = Field(default=(500, 500, 1000), min_length=2, description="units of the hidden layers")
+    mean_field: int = Field(
+        default=10, ge=1, description="updates of all hidden layers by which the posterior is found"
+    )
 
 
 class Coupled(nn.Module):

@@ -44,7 +44,7 @@ FEW = 50  # rows whose units are visited together: what they drive stays in the 
 class DBNConfig(BitsConfig):
     """What a deep belief net is made of."""
 
-    hidden: Sizes = Field((500, 2000), min_length=2, description="units of the hidden layers, from below")
+    hidden: Sizes = Field(default=(500, 2000), min_length=2, description="units of the hidden layers, from below")
 
 
 class Directed(nn.Module):

@@ -60,8 +60,12 @@ def log_probability(characters: Tensor, logits: Tensor) -> Tensor:
 class StringsConfig(GANConfig):
     """What a generator of strings is made of."""
 
-    alphabet: str = Field("x+-*/() ", min_length=2, description="the characters by number; the last is the blank")
-    autoregressive: bool = Field(True, description="characters one after the other (GRU), or at once given z (mlp)")
+    alphabet: str = Field(
+        default="x+-*/() ", min_length=2, description="the characters by number; the last is the blank"
+    )
+    autoregressive: bool = Field(
+        default=True, description="characters one after the other (GRU), or at once given z (mlp)"
+    )
 
 
 class Written(NamedTuple):

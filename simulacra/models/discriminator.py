@@ -22,21 +22,29 @@ class DiscriminatorConfig(Config):
     """What a discriminator is made of."""
 
     network: Literal["mlp", "dcgan", "residual"] = Field(
-        "mlp", description="perceptrons, strided convolutions or residual blocks"
+        default="mlp", description="perceptrons, strided convolutions or residual blocks"
     )
     width: int = Field(
-        256, ge=1, description="units of a hidden layer (mlp), channels next to the image (dcgan) or of all blocks"
+        default=256,
+        ge=1,
+        description="units of a hidden layer (mlp), channels next to the image (dcgan) or of all blocks",
     )
-    depth: int = Field(2, ge=1, le=100, description="hidden layers of the mlp")
-    norm: Literal["batch", "none"] = Field("none", description="normalisation (dcgan)")
-    activation: Activation = Field("leaky", description="nonlinearity (mlp and dcgan)")
-    dense: int = Field(0, ge=0, description="units of a layer between convolutions and score (dcgan); 0 for none")
-    maxout: int = Field(0, ge=0, le=100, description="linear pieces of a maxout unit (mlp); 0 for the activation")
+    depth: int = Field(default=2, ge=1, le=100, description="hidden layers of the mlp")
+    norm: Literal["batch", "none"] = Field(default="none", description="normalisation (dcgan)")
+    activation: Activation = Field(default="leaky", description="nonlinearity (mlp and dcgan)")
+    dense: int = Field(
+        default=0, ge=0, description="units of a layer between convolutions and score (dcgan); 0 for none"
+    )
+    maxout: int = Field(
+        default=0, ge=0, le=100, description="linear pieces of a maxout unit (mlp); 0 for the activation"
+    )
     minibatch: Literal["none", "discrimination", "deviation"] = Field(
-        "none", description="a layer before the last in which rows see each other (Salimans 2016, Karras 2018)"
+        default="none", description="a layer before the last in which rows see each other (Salimans 2016, Karras 2018)"
     )
-    spectral: bool = Field(False, description="every layer spectrally normalised (Miyato et al. 2018)")
-    power_iterations: int = Field(1, ge=1, description="steps of power iteration per pass of spectral normalisation")
+    spectral: bool = Field(default=False, description="every layer spectrally normalised (Miyato et al. 2018)")
+    power_iterations: int = Field(
+        default=1, ge=1, description="steps of power iteration per pass of spectral normalisation"
+    )
 
 
 def discriminator(config: DiscriminatorConfig, spec: Spec) -> nn.Module:

@@ -45,9 +45,10 @@ class BitsConfig(Config):
     """How images become bits, and how long chains are."""
 
     bits: Rule = Field(
-        "drawn", description="bits of a pixel: drawn with its brightness as probability, or whether it is above half"
+        default="drawn",
+        description="bits of a pixel: drawn with its brightness as probability, or whether it is above half",
     )
-    chain: int = Field(200, ge=1, description="steps of Gibbs sampling behind a sample")
+    chain: int = Field(default=200, ge=1, description="steps of Gibbs sampling behind a sample")
 
 
 class EnergyModel(Model):

@@ -28,22 +28,26 @@ class GANConfig(Config):
     """What a generator is made of."""
 
     network: Literal["mlp", "dcgan", "residual"] = Field(
-        "mlp", description="perceptrons, transposed convolutions or residual blocks"
+        default="mlp", description="perceptrons, transposed convolutions or residual blocks"
     )
-    latent: int = Field(64, ge=1, description="dimensions of the latent z")
-    prior: Literal["normal", "uniform"] = Field("normal", description="p(z): N(0, 1) or uniform on [-1, 1]")
+    latent: int = Field(default=64, ge=1, description="dimensions of the latent z")
+    prior: Literal["normal", "uniform"] = Field(default="normal", description="p(z): N(0, 1) or uniform on [-1, 1]")
     width: int = Field(
-        256, ge=1, description="units of a hidden layer (mlp), channels next to the image (dcgan) or of all blocks"
+        default=256,
+        ge=1,
+        description="units of a hidden layer (mlp), channels next to the image (dcgan) or of all blocks",
     )
-    depth: int = Field(2, ge=1, le=100, description="hidden layers of the mlp")
+    depth: int = Field(default=2, ge=1, le=100, description="hidden layers of the mlp")
     norm: Literal["batch", "virtual", "none"] | None = Field(
-        None, description="normalisation; null for the network's own: none in the mlp, batch norm elsewhere"
+        default=None, description="normalisation; null for the network's own: none in the mlp, batch norm elsewhere"
     )
     activation: Activation | None = Field(
-        None, description="nonlinearity; null for the network's own: leaky in the mlp, relu elsewhere"
+        default=None, description="nonlinearity; null for the network's own: leaky in the mlp, relu elsewhere"
     )
-    constant: bool = Field(False, description="equally many channels in all layers (dcgan)")
-    dense: int = Field(0, ge=0, description="units of a layer between latent and convolutions (dcgan); 0 for none")
+    constant: bool = Field(default=False, description="equally many channels in all layers (dcgan)")
+    dense: int = Field(
+        default=0, ge=0, description="units of a layer between latent and convolutions (dcgan); 0 for none"
+    )
 
 
 class GAN(Model):

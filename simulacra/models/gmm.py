@@ -32,9 +32,13 @@ EMPTY = 0.01
 class GMMConfig(Config):
     """What a Gaussian mixture is made of."""
 
-    components: int = Field(10, ge=1, description="K, number of Gaussians")
-    covariance: CovarianceKind = Field("full", description="covariances: full, one for all, diagonal or spherical")
-    dtype: Literal["float32", "float64"] = Field("float64", description="precision of parameters and statistics")
+    components: int = Field(default=10, ge=1, description="K, number of Gaussians")
+    covariance: CovarianceKind = Field(
+        default="full", description="covariances: full, one for all, diagonal or spherical"
+    )
+    dtype: Literal["float32", "float64"] = Field(
+        default="float64", description="precision of parameters and statistics"
+    )
 
 
 class GMM(Model):

@@ -24,8 +24,8 @@ from simulacra.precision import widen
 class GMMNConfig(Config):
     """What a moment matching network is made of."""
 
-    latent: int = Field(10, ge=1, description="dimensions of z, uniform on [-1, 1]")
-    hidden: Sizes = Field((64, 256, 256, 1024), min_length=1, description="units of the generator's layers")
+    latent: int = Field(default=10, ge=1, description="dimensions of z, uniform on [-1, 1]")
+    hidden: Sizes = Field(default=(64, 256, 256, 1024), min_length=1, description="units of the generator's layers")
 
 
 class GMMN(Model):
@@ -86,12 +86,12 @@ UNITS = {"relu": nn.ReLU, "sigmoid": nn.Sigmoid}
 class CodeGMMNConfig(GMMNConfig):
     """What a moment matching network and its autoencoder are made of."""
 
-    code: int = Field(32, ge=1, description="units of the autoencoder's code, each in (0, 1)")
-    encoder: Sizes = Field((1024,), description="units of the encoder's hidden layers; the decoder mirrors it")
+    code: int = Field(default=32, ge=1, description="units of the autoencoder's code, each in (0, 1)")
+    encoder: Sizes = Field(default=(1024,), description="units of the encoder's hidden layers; the decoder mirrors it")
     dropout: Numbers = Field(
-        (0.2, 0.5), description="share of the inputs that each layer of the encoder loses while it learns"
+        default=(0.2, 0.5), description="share of the inputs that each layer of the encoder loses while it learns"
     )
-    activation: Literal["relu", "sigmoid"] = Field("relu", description="the autoencoder's hidden layers")
+    activation: Literal["relu", "sigmoid"] = Field(default="relu", description="the autoencoder's hidden layers")
 
 
 class CodeGMMN(GMMN):

@@ -27,9 +27,11 @@ TILE = 512
 class GNBConfig(Config):
     """What Gaussian naive Bayes is made of."""
 
-    classes: int = Field(10, ge=1, description="K, number of classes")
+    classes: int = Field(default=10, ge=1, description="K, number of classes")
     var_smoothing: float = Field(
-        1e-9, ge=0, description="added to every variance, as a share of the largest variance of all numbers of a row"
+        default=1e-9,
+        ge=0,
+        description="added to every variance, as a share of the largest variance of all numbers of a row",
     )
 
 

@@ -19,17 +19,25 @@ from simulacra.randomness import Noise
 class GSNConfig(Config):
     """What a generative stochastic network is made of."""
 
-    hidden: Sizes = Field((500, 500), min_length=1, max_length=20, description="units of the hidden layers, from x up")
+    hidden: Sizes = Field(
+        default=(500, 500), min_length=1, max_length=20, description="units of the hidden layers, from x up"
+    )
     noise: Numbers = Field(
-        (0.0, 2.0),
+        default=(0.0, 2.0),
         min_length=1,
         description="deviation of the noise before and after each hidden nonlinearity, of all layers or of each",
     )
-    corruption: Corruption = Field("salt-and-pepper", description="how x is corrupted on its way in")
-    level: float = Field(0.4, gt=0, description="share of numbers destroyed, or the Gaussian's standard deviation")
-    likelihood: Literal["bernoulli", "gaussian"] = Field("bernoulli", description="p(x|h): of bits, or of real values")
-    sigma: float = Field(0.1, gt=0, description="standard deviation of the Gaussian likelihood; the range is [-1, 1]")
-    chain: int = Field(100, ge=1, description="transitions of the chain before a sample is taken")
+    corruption: Corruption = Field(default="salt-and-pepper", description="how x is corrupted on its way in")
+    level: float = Field(
+        default=0.4, gt=0, description="share of numbers destroyed, or the Gaussian's standard deviation"
+    )
+    likelihood: Literal["bernoulli", "gaussian"] = Field(
+        default="bernoulli", description="p(x|h): of bits, or of real values"
+    )
+    sigma: float = Field(
+        default=0.1, gt=0, description="standard deviation of the Gaussian likelihood; the range is [-1, 1]"
+    )
+    chain: int = Field(default=100, ge=1, description="transitions of the chain before a sample is taken")
 
 
 class GSN(Transition):

@@ -24,11 +24,17 @@ from simulacra.precision import widen
 class HVAEConfig(Config):
     """What a hierarchical VAE is made of."""
 
-    latents: Sizes = Field((100, 50), min_length=1, max_length=20, description="dimensions of h_1, h_2, ... from x up")
-    width: int = Field(200, ge=1, description="units of a hidden layer")
-    depth: int = Field(2, ge=1, le=100, description="hidden layers between two layers of latents")
-    likelihood: Literal["bernoulli", "gaussian"] = Field("bernoulli", description="p(x|h): of bits, or of real values")
-    sigma: float = Field(0.1, gt=0, description="standard deviation of the Gaussian likelihood; the range is [-1, 1]")
+    latents: Sizes = Field(
+        default=(100, 50), min_length=1, max_length=20, description="dimensions of h_1, h_2, ... from x up"
+    )
+    width: int = Field(default=200, ge=1, description="units of a hidden layer")
+    depth: int = Field(default=2, ge=1, le=100, description="hidden layers between two layers of latents")
+    likelihood: Literal["bernoulli", "gaussian"] = Field(
+        default="bernoulli", description="p(x|h): of bits, or of real values"
+    )
+    sigma: float = Field(
+        default=0.1, gt=0, description="standard deviation of the Gaussian likelihood; the range is [-1, 1]"
+    )
 
 
 class Layer(NamedTuple):

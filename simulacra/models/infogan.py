@@ -20,8 +20,8 @@ from simulacra.precision import widen
 class InfoGANConfig(GANConfig):
     """What a generator of codes is made of."""
 
-    categories: int = Field(10, ge=2, description="values of the categorical code")
-    continuous: int = Field(2, ge=0, description="continuous codes, uniform on [-1, 1]")
+    categories: int = Field(default=10, ge=2, description="values of the categorical code")
+    continuous: int = Field(default=2, ge=0, description="continuous codes, uniform on [-1, 1]")
 
 
 class InfoGAN(GAN):

@@ -23,10 +23,12 @@ from simulacra.precision import full_precision, widen
 class MADEConfig(Config):
     """What a MADE is made of."""
 
-    width: int = Field(2000, ge=1, description="units of a hidden layer")
-    depth: int = Field(2, ge=1, le=100, description="hidden layers")
-    orders: int = Field(1, ge=1, description="orders of the pixels, the first row by row; p is the mean over them")
-    direct: bool = Field(True, description="connections straight from inputs to outputs")
+    width: int = Field(default=2000, ge=1, description="units of a hidden layer")
+    depth: int = Field(default=2, ge=1, le=100, description="hidden layers")
+    orders: int = Field(
+        default=1, ge=1, description="orders of the pixels, the first row by row; p is the mean over them"
+    )
+    direct: bool = Field(default=True, description="connections straight from inputs to outputs")
 
 
 class MADE(Autoregressive):

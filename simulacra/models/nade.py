@@ -18,8 +18,10 @@ BLOCK = 16  # pixels whose hidden layers are computed together
 class NADEConfig(Config):
     """What a NADE is made of."""
 
-    width: int = Field(500, ge=1, description="hidden units")
-    activation: Literal["sigmoid", "relu"] = Field("sigmoid", description="of the hidden units; the paper's is sigmoid")
+    width: int = Field(default=500, ge=1, description="hidden units")
+    activation: Literal["sigmoid", "relu"] = Field(
+        default="sigmoid", description="of the hidden units; the paper's is sigmoid"
+    )
 
 
 class NADE(Autoregressive):

@@ -14,11 +14,11 @@ from simulacra.networks.gated import GatedPixels
 class PixelCNNConfig(Config):
     """What a gated PixelCNN is made of."""
 
-    width: int = Field(32, ge=1, description="channels of each stack")
-    depth: int = Field(8, ge=0, le=100, description="gated layers after the first")
-    first: int = Field(3, ge=0, description="rows and pixels beyond its own that the first layer sees (3: 7x7)")
-    reach: int = Field(1, ge=1, description="the same of the other layers (1: 3x3)")
-    head: int = Field(64, ge=1, description="channels of the last hidden layer")
+    width: int = Field(default=32, ge=1, description="channels of each stack")
+    depth: int = Field(default=8, ge=0, le=100, description="gated layers after the first")
+    first: int = Field(default=3, ge=0, description="rows and pixels beyond its own that the first layer sees (3: 7x7)")
+    reach: int = Field(default=1, ge=1, description="the same of the other layers (1: 3x3)")
+    head: int = Field(default=64, ge=1, description="channels of the last hidden layer")
 
 
 class PixelCNN(Autoregressive):

@@ -45,10 +45,14 @@ SMALLEST = 0.1  # first deviation of a pixel, in units of the largest one: a str
 class RBMConfig(BitsConfig):
     """What an RBM is made of."""
 
-    hidden: int = Field(500, ge=1, description="hidden units")
-    visible: Literal["bernoulli", "gaussian"] = Field("bernoulli", description="visible units: bits, or real values")
-    sigma: float = Field(1.0, gt=0, description="deviation of a Gaussian visible unit, in units of the data's own")
-    learned_sigma: bool = Field(True, description="whether these deviations are learned, from --sigma on")
+    hidden: int = Field(default=500, ge=1, description="hidden units")
+    visible: Literal["bernoulli", "gaussian"] = Field(
+        default="bernoulli", description="visible units: bits, or real values"
+    )
+    sigma: float = Field(
+        default=1.0, gt=0, description="deviation of a Gaussian visible unit, in units of the data's own"
+    )
+    learned_sigma: bool = Field(default=True, description="whether these deviations are learned, from --sigma on")
 
 
 class RBM(EnergyModel):

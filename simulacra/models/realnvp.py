@@ -22,11 +22,13 @@ from simulacra.precision import full_precision
 class RealNVPConfig(Config):
     """What a Real NVP is made of."""
 
-    couplings: int = Field(8, ge=2, description="couplings (of images: of each kind, on each scale)")
-    width: int = Field(128, ge=1, description="units (of images: channels) of a hidden layer")
-    depth: int = Field(2, ge=1, le=100, description="hidden layers (of images: residual blocks) behind each coupling")
-    scales: int = Field(1, ge=1, description="scales of images; each but the last halves both sides")
-    alpha: float = Field(0.05, gt=0, lt=0.5, description="margin of brightness before the logit")
+    couplings: int = Field(default=8, ge=2, description="couplings (of images: of each kind, on each scale)")
+    width: int = Field(default=128, ge=1, description="units (of images: channels) of a hidden layer")
+    depth: int = Field(
+        default=2, ge=1, le=100, description="hidden layers (of images: residual blocks) behind each coupling"
+    )
+    scales: int = Field(default=1, ge=1, description="scales of images; each but the last halves both sides")
+    alpha: float = Field(default=0.05, gt=0, lt=0.5, description="margin of brightness before the logit")
 
 
 class RealNVP(Model):

@@ -22,10 +22,12 @@ from simulacra.precision import widen
 class SSGANConfig(GANConfig):
     """What generator and classifier are made of."""
 
-    classes: int = Field(10, ge=2, description="K, number of classes")
-    hidden: tuple[int, ...] = Field((1000, 500, 250, 250, 250), description="units of the classifier's hidden layers")
+    classes: int = Field(default=10, ge=2, description="K, number of classes")
+    hidden: tuple[int, ...] = Field(
+        default=(1000, 500, 250, 250, 250), description="units of the classifier's hidden layers"
+    )
     noise: tuple[float, float] = Field(
-        (0.6, 0.5), description="deviation of the noise on its input, of values in [-1, 1], and on its layers"
+        default=(0.6, 0.5), description="deviation of the noise on its input, of values in [-1, 1], and on its layers"
     )
 
 

@@ -13,9 +13,11 @@ from simulacra.models.vae import OneLayer
 class SVIConfig(CoderConfig):
     """What the model is made of, and how long each row's posterior is looked for."""
 
-    learned_sigma: bool = Field(False, description="the Gaussian likelihood's sigma is learned, from `sigma` on")
-    inference_steps: int = Field(40, ge=1, description="steps of Adam that find one row's posterior")
-    inference_rate: float = Field(0.5, gt=0, description="their first learning rate; it falls to nothing")
+    learned_sigma: bool = Field(
+        default=False, description="the Gaussian likelihood's sigma is learned, from `sigma` on"
+    )
+    inference_steps: int = Field(default=40, ge=1, description="steps of Adam that find one row's posterior")
+    inference_rate: float = Field(default=0.5, gt=0, description="their first learning rate; it falls to nothing")
 
 
 class SVI(OneLayer):

@@ -28,8 +28,10 @@ INFERENCE = 1  # key of the noise by which single rows' posteriors are fitted
 class VAEConfig(CoderConfig):
     """What a VAE is made of."""
 
-    learned_sigma: bool = Field(False, description="the Gaussian likelihood's sigma is learned, from `sigma` on")
-    covariance: Covariance = Field("diagonal", description="q(z|x): independent dimensions, or any covariance")
+    learned_sigma: bool = Field(
+        default=False, description="the Gaussian likelihood's sigma is learned, from `sigma` on"
+    )
+    covariance: Covariance = Field(default="diagonal", description="q(z|x): independent dimensions, or any covariance")
 
 
 class OneLayer(Variational[AnyPosterior], ABC):

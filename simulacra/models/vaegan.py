@@ -24,8 +24,8 @@ from simulacra.precision import widen
 class VAEGANConfig(GANConfig):
     """What decoder and encoder are made of: the options are the decoder's, and the encoder mirrors it."""
 
-    network: Literal["mlp", "dcgan"] = Field("mlp", description="perceptrons, or convolutions")
-    prior: Literal["normal"] = Field("normal", description="p(z): N(0, 1)")
+    network: Literal["mlp", "dcgan"] = Field(default="mlp", description="perceptrons, or convolutions")
+    prior: Literal["normal"] = Field(default="normal", description="p(z): N(0, 1)")
 
 
 class VAEGAN(GAN):

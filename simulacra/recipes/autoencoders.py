@@ -24,39 +24,45 @@ class AEOptions(CoderOptions, AEConfig, SingleOptions):
 class DAEOptions(CoderOptions, DAEConfig, SingleOptions):
     """Options of the recipe `dae`; what is left open follows from the data."""
 
-    latent: int | None = Field(None, ge=1, description="dimensions of the code (default: 500, conv: 128)")
+    latent: int | None = Field(default=None, ge=1, description="dimensions of the code (default: 500, conv: 128)")
     corruption: Corruption | None = Field(
-        None, description="what is undone (default: salt-and-pepper, of vectors gaussian)"
+        default=None, description="what is undone (default: salt-and-pepper, of vectors gaussian)"
     )
     level: float | None = Field(
-        None, gt=0, description="share of numbers destroyed (default: 0.4), or the gaussian's standard deviation (0.5)"
+        default=None,
+        gt=0,
+        description="share of numbers destroyed (default: 0.4), or the gaussian's standard deviation (0.5)",
     )
     walkback: int = Field(
-        4, ge=1, description="steps of the chain from the data, each asked for it; 1: the first alone"
+        default=4, ge=1, description="steps of the chain from the data, each asked for it; 1: the first alone"
     )
 
 
 class GSNOptions(GSNConfig, SingleOptions):
     """Options of the recipe `gsn`; what is left open follows from the data."""
 
-    hidden: Sizes = Field((500, 500), min_length=1, max_length=20, description="units of the hidden layers, from x up")
+    hidden: Sizes = Field(
+        default=(500, 500), min_length=1, max_length=20, description="units of the hidden layers, from x up"
+    )
     noise: Numbers | None = Field(
-        None,
+        default=None,
         min_length=1,
         description="deviation of the noise before and after each hidden nonlinearity, of all layers or of each "
         "(default: 2 in the uppermost layer, none below; 0.3 in a single one)",
     )
     corruption: Corruption | None = Field(
-        None, description="how x is corrupted (default: salt-and-pepper, of vectors gaussian)"
+        default=None, description="how x is corrupted (default: salt-and-pepper, of vectors gaussian)"
     )
     level: float | None = Field(
-        None, gt=0, description="share of numbers destroyed (default: 0.4), or the gaussian's standard deviation (0.5)"
+        default=None,
+        gt=0,
+        description="share of numbers destroyed (default: 0.4), or the gaussian's standard deviation (0.5)",
     )
     likelihood: Literal["bernoulli", "gaussian"] | None = Field(
-        None, description="p(x|h): of bits, or of real values (default: bernoulli for one channel)"
+        default=None, description="p(x|h): of bits, or of real values (default: bernoulli for one channel)"
     )
-    sigma: float | None = Field(None, gt=0, description="standard deviation of the gaussian likelihood (0.1)")
-    walkback: int = Field(4, ge=1, description="steps of the chain from the data, each asked for it")
+    sigma: float | None = Field(default=None, gt=0, description="standard deviation of the gaussian likelihood (0.1)")
+    walkback: int = Field(default=4, ge=1, description="steps of the chain from the data, each asked for it")
 
 
 @recipe(

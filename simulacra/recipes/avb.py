@@ -13,13 +13,13 @@ from simulacra.recipes.coders import CoderOptions, settle
 class AVBOptions(CoderOptions, AVBConfig):
     """Options of the recipe `avb`; what is left open follows from the data."""
 
-    latent: int | None = Field(8, ge=1, description="dimensions of the latent z")
-    batch: int = Field(128, ge=1, description="images per step")
-    ratio_steps: int = Field(1, ge=1, description="steps of the ratio network per step of encoder and decoder")
+    latent: int | None = Field(default=8, ge=1, description="dimensions of the latent z")
+    batch: int = Field(default=128, ge=1, description="images per step")
+    ratio_steps: int = Field(default=1, ge=1, description="steps of the ratio network per step of encoder and decoder")
     coder: Adam = Adam(lr=1e-3, betas=(0.5, 0.999))
     ratio: Adam = Adam(lr=1e-3, betas=(0.5, 0.999))
-    schedule: Schedule = Field("cosine", description="how the learning rates fall over the horizon")
-    average: float | None = Field(0.999, ge=0, lt=1, description="decay of the averaged weights; null for none")
+    schedule: Schedule = Field(default="cosine", description="how the learning rates fall over the horizon")
+    average: float | None = Field(default=0.999, ge=0, lt=1, description="decay of the averaged weights; null for none")
 
 
 @recipe(

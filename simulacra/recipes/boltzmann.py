@@ -12,16 +12,16 @@ from simulacra.optimizers import SGD, Schedule
 class ContrastOptions(Config):
     """How a machine descends F(data) − F(chain)."""
 
-    k: int = Field(1, ge=1, description="steps of Gibbs sampling per update: CD-k, PCD-k")
+    k: int = Field(default=1, ge=1, description="steps of Gibbs sampling per update: CD-k, PCD-k")
     growing: bool = Field(
-        False,
+        default=False,
         description="whether those steps grow evenly from 1 to `k` over each stage (or all of `--minutes`), or are `k` "
         "from the start",
     )
-    decay: float = Field(1e-4, ge=0, description="weight decay: times half the squared norm of the weights")
-    batch: int = Field(100, ge=1, description="images per step, and persistent chains")
-    momentum: float = Field(0.5, ge=0, lt=1, description="momentum of the gradient")
-    schedule: Schedule = Field("linear", description="how the learning rate falls over each stage")
+    decay: float = Field(default=1e-4, ge=0, description="weight decay: times half the squared norm of the weights")
+    batch: int = Field(default=100, ge=1, description="images per step, and persistent chains")
+    momentum: float = Field(default=0.5, ge=0, lt=1, description="momentum of the gradient")
+    schedule: Schedule = Field(default="linear", description="how the learning rate falls over each stage")
 
     def gibbs(self, persistent: bool) -> Gibbs:
         """The chains. Raises UserError where one step is to grow."""
@@ -33,7 +33,7 @@ class ContrastOptions(Config):
 class DeepOptions(ContrastOptions):
     """The same of several layers."""
 
-    lr: float = Field(0.05, gt=0, description="learning rate")
+    lr: float = Field(default=0.05, gt=0, description="learning rate")
 
     @property
     def optimizer(self) -> SGD:

@@ -17,15 +17,16 @@ class CoderOptions(CoderConfig):
     """Networks and likelihood; what is left open follows from the data."""
 
     network: Literal["mlp", "conv"] | None = Field(
-        None, description="encoder and decoder: perceptrons or convolutions (default: conv for colour or above 32 x 32)"
+        default=None,
+        description="encoder and decoder: perceptrons or convolutions (default: conv for colour or above 32 x 32)",
     )
     likelihood: Literal["bernoulli", "gaussian"] | None = Field(
-        None, description="p(x|z): of bits, or of real values (default: bernoulli for one channel)"
+        default=None, description="p(x|z): of bits, or of real values (default: bernoulli for one channel)"
     )
-    width: int | None = Field(None, ge=1, description="units of a hidden layer (mlp: 500), channels (conv: 32)")
-    latent: int | None = Field(None, ge=1, description="dimensions of the latent z (default: 40, conv: 64)")
-    depth: int | None = Field(None, ge=1, le=100, description="hidden layers (mlp: 2)")
-    sigma: float | None = Field(None, gt=0, description="standard deviation of the gaussian likelihood (0.1)")
+    width: int | None = Field(default=None, ge=1, description="units of a hidden layer (mlp: 500), channels (conv: 32)")
+    latent: int | None = Field(default=None, ge=1, description="dimensions of the latent z (default: 40, conv: 64)")
+    depth: int | None = Field(default=None, ge=1, le=100, description="hidden layers (mlp: 2)")
+    sigma: float | None = Field(default=None, gt=0, description="standard deviation of the gaussian likelihood (0.1)")
 
 
 Options = TypeVar("Options", bound=CoderOptions)

@@ -17,16 +17,22 @@ from simulacra.recipes.two_players import learning_game, refuse_idle
 class CoGANOptions(Config):
     """Options of the recipe `cogan`."""
 
-    latent: int = Field(100, ge=1, description="dimensions of the latent z, uniform")
-    width: int = Field(64, ge=1, description="channels of the generators next to the image")
-    class_weight: float = Field(20.0, gt=0, description="weight of the classifier's term, of the first data's labels")
-    agreement: float = Field(0.02, ge=0, description="weight of alike features of the two images of one z")
-    adversarial: bool = Field(True, description="false: labels alone, no generators; classify_first is what is learned")
-    batch: int = Field(64, ge=1, description="rows per step: of each data set and of each generator, so many")
+    latent: int = Field(default=100, ge=1, description="dimensions of the latent z, uniform")
+    width: int = Field(default=64, ge=1, description="channels of the generators next to the image")
+    class_weight: float = Field(
+        default=20.0, gt=0, description="weight of the classifier's term, of the first data's labels"
+    )
+    agreement: float = Field(default=0.02, ge=0, description="weight of alike features of the two images of one z")
+    adversarial: bool = Field(
+        default=True, description="false: labels alone, no generators; classify_first is what is learned"
+    )
+    batch: int = Field(default=64, ge=1, description="rows per step: of each data set and of each generator, so many")
     generator: Adam = Adam(lr=2e-4, betas=(0.5, 0.999), l2=5e-4)
     discriminator: Adam = Adam(lr=2e-4, betas=(0.5, 0.999), l2=5e-4)
-    schedule: Schedule = Field("constant", description="how the learning rates fall over the horizon")
-    average: float | None = Field(0.999, ge=0, lt=1, description="decay of both players' averages; null for none")
+    schedule: Schedule = Field(default="constant", description="how the learning rates fall over the horizon")
+    average: float | None = Field(
+        default=0.999, ge=0, lt=1, description="decay of both players' averages; null for none"
+    )
 
 
 @recipe(

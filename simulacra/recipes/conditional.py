@@ -26,16 +26,19 @@ class NetworkOptions(TwoPlayerOptions):
     """What networks chosen by the data can be told."""
 
     network: Literal["mlp", "dcgan"] | None = Field(
-        None, description="perceptrons or convolutions (default: convolutions for images)"
+        default=None, description="perceptrons or convolutions (default: convolutions for images)"
     )
-    latent: int = Field(100, ge=1, description="dimensions of the latent z")
-    width: int | None = Field(None, ge=1, description="channels next to the image (dcgan: 64), units (mlp: 256)")
-    depth: int = Field(2, ge=1, le=100, description="hidden layers of the mlp")
+    latent: int = Field(default=100, ge=1, description="dimensions of the latent z")
+    width: int | None = Field(
+        default=None, ge=1, description="channels next to the image (dcgan: 64), units (mlp: 256)"
+    )
+    depth: int = Field(default=2, ge=1, le=100, description="hidden layers of the mlp")
     generator_norm: Literal["batch", "virtual", "none"] | None = Field(
-        None, description="normalisation in the generator (default: batch in convolutions, none in perceptrons)"
+        default=None, description="normalisation in the generator (default: batch in convolutions, none in perceptrons)"
     )
     discriminator_norm: Literal["batch", "none"] | None = Field(
-        None, description="normalisation in the discriminator of convolutions (default: batch; perceptrons have none)"
+        default=None,
+        description="normalisation in the discriminator of convolutions (default: batch; perceptrons have none)",
     )
 
 
@@ -46,18 +49,18 @@ class ConditionalOptions(NetworkOptions):
 class AuxiliaryOptions(ConditionalOptions):
     """Options of the recipe `acgan`."""
 
-    class_weight: float = Field(1.0, gt=0, description="weight of the classifier's terms")
+    class_weight: float = Field(default=1.0, gt=0, description="weight of the classifier's terms")
 
 
 class ProjectionOptions(ConditionalOptions):
     """Options of the recipe `projection`: the paper's game, on DCGAN's networks."""
 
-    objective: ObjectiveName = Field("hinge", description="what both descend: see `simulacra show gan`")
+    objective: ObjectiveName = Field(default="hinge", description="what both descend: see `simulacra show gan`")
     generator: Adam = Adam(lr=2e-4, betas=(0.0, 0.9))
     discriminator: Adam = Adam(lr=2e-4, betas=(0.0, 0.9))
-    spectral: bool = Field(True, description="spectral normalisation of the discriminator's layers")
+    spectral: bool = Field(default=True, description="spectral normalisation of the discriminator's layers")
     discriminator_norm: Literal["batch", "none"] | None = Field(
-        "none", description="normalisation in the discriminator of convolutions"
+        default="none", description="normalisation in the discriminator of convolutions"
     )
 
 

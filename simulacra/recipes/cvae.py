@@ -18,9 +18,9 @@ class CVAEOptions(CVAEConfig, SingleOptions):
     """Options of the recipe `cvae`; what is left open follows from the data."""
 
     likelihood: Literal["bernoulli", "gaussian"] | None = Field(
-        None, description="p(y|x, z): of brightness, or of real values (default: bernoulli for one channel)"
+        default=None, description="p(y|x, z): of brightness, or of real values (default: bernoulli for one channel)"
     )
-    sigma: float | None = Field(None, gt=0, description="standard deviation of the gaussian likelihood (0.1)")
+    sigma: float | None = Field(default=None, gt=0, description="standard deviation of the gaussian likelihood (0.1)")
 
 
 @recipe(

@@ -16,8 +16,10 @@ from simulacra.recipes.boltzmann import DeepOptions, require_brightness_of
 class DBMOptions(DBMConfig, DeepOptions):
     """Options of the recipe `dbm`."""
 
-    pretraining: float = Field(0.25, gt=0, description="length of a layer's stage, in units of the last stage's")
-    joint_rate: float = Field(0.2, gt=0, description="learning rate of the last stage, as a share of `lr`")
+    pretraining: float = Field(
+        default=0.25, gt=0, description="length of a layer's stage, in units of the last stage's"
+    )
+    joint_rate: float = Field(default=0.2, gt=0, description="learning rate of the last stage, as a share of `lr`")
 
 
 @recipe(

@@ -20,22 +20,22 @@ class DBNOptions(DBNConfig, DeepOptions):
     """Options of the recipe `dbn`."""
 
     decay: float = Field(
-        1e-4, ge=0, description="weight decay of a layer's stage: times half the squared norm of the weights"
+        default=1e-4, ge=0, description="weight decay of a layer's stage: times half the squared norm of the weights"
     )
     persistent: bool = Field(
-        True,
+        default=True,
         description="whether chains of a layer's stage go on from update to update (PCD), as up-down's do not",
     )
     unrolled_rate: float | None = Field(
-        None,
+        default=None,
         gt=0,
         description="learning rate of a layer with units enough to start as the machine below it, as a share of `lr` "
         "(0.1)",
     )
     fine_tuning: float = Field(
-        0.0, ge=0, description="length of the up-down stage, in units of a layer's; 0 leaves it out"
+        default=0.0, ge=0, description="length of the up-down stage, in units of a layer's; 0 leaves it out"
     )
-    fine_rate: float | None = Field(None, gt=0, description="learning rate there, as a share of `lr` (0.1)")
+    fine_rate: float | None = Field(default=None, gt=0, description="learning rate there, as a share of `lr` (0.1)")
 
 
 @recipe(

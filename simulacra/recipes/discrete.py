@@ -20,31 +20,42 @@ DECAY = 0.9
 class StringsOptions(TwoPlayerOptions):
     """Options of the recipe `strings`."""
 
-    objective: ObjectiveName = Field("relativistic", description=f"what both descend: {', '.join(OBJECTIVES)}")
+    objective: ObjectiveName = Field(default="relativistic", description=f"what both descend: {', '.join(OBJECTIVES)}")
     generator: Adam = Adam(lr=1e-3, betas=(0.5, 0.99))
     discriminator: Adam = Adam(lr=1e-3, betas=(0.5, 0.99))
-    schedule: Schedule = Field("linear", description="how the learning rates fall over the horizon")
-    average: float | None = Field(0.99, ge=0, lt=1, description="decay of the generator's average; null for none")
-    r1: float = Field(0.2, ge=0, description="weight of the R1 penalty on real strings; 0 for none")
-    r1_every: int = Field(
-        4, ge=1, description="steps of D from one R1 or R2 penalty to the next, whose weight it is times"
+    schedule: Schedule = Field(default="linear", description="how the learning rates fall over the horizon")
+    average: float | None = Field(
+        default=0.99, ge=0, lt=1, description="decay of the generator's average; null for none"
     )
-    estimator: Estimator = Field("score", description="of the generator's gradient: gumbel, straight-through or score")
+    r1: float = Field(default=0.2, ge=0, description="weight of the R1 penalty on real strings; 0 for none")
+    r1_every: int = Field(
+        default=4, ge=1, description="steps of D from one R1 or R2 penalty to the next, whose weight it is times"
+    )
+    estimator: Estimator = Field(
+        default="score", description="of the generator's gradient: gumbel, straight-through or score"
+    )
     temperature: float | None = Field(
-        None, gt=0, description=f"of the relaxation at the start (default: {TEMPERATURES[0]}; not of score)"
+        default=None, gt=0, description=f"of the relaxation at the start (default: {TEMPERATURES[0]}; not of score)"
     )
     final_temperature: float | None = Field(
-        None, gt=0, description=f"at the end, approached geometrically (default: {TEMPERATURES[1]})"
+        default=None, gt=0, description=f"at the end, approached geometrically (default: {TEMPERATURES[1]})"
     )
     baseline: float | None = Field(
-        None, ge=0, lt=1, description=f"decay of the mean cost that score subtracts (default: {DECAY}; score alone)"
+        default=None,
+        ge=0,
+        lt=1,
+        description=f"decay of the mean cost that score subtracts (default: {DECAY}; score alone)",
     )
-    alphabet: str = Field("x+-*/() ", min_length=2, description="the characters by number; the last is the blank")
-    autoregressive: bool = Field(True, description="characters one after the other (GRU), or at once given z (mlp)")
-    latent: int = Field(16, ge=1, description="dimensions of the latent z")
-    width: int = Field(64, ge=1, description="units of the generator's layers")
-    depth: int = Field(2, ge=1, le=100, description="hidden layers of perceptrons")
-    discriminator_width: int = Field(256, ge=1, description="units of the discriminator's hidden layers")
+    alphabet: str = Field(
+        default="x+-*/() ", min_length=2, description="the characters by number; the last is the blank"
+    )
+    autoregressive: bool = Field(
+        default=True, description="characters one after the other (GRU), or at once given z (mlp)"
+    )
+    latent: int = Field(default=16, ge=1, description="dimensions of the latent z")
+    width: int = Field(default=64, ge=1, description="units of the generator's layers")
+    depth: int = Field(default=2, ge=1, le=100, description="hidden layers of perceptrons")
+    discriminator_width: int = Field(default=256, ge=1, description="units of the discriminator's hidden layers")
 
 
 @recipe(

@@ -19,33 +19,42 @@ class AutoencodedOptions(Config):
     """What both games can be told."""
 
     network: Literal["mlp", "dcgan"] | None = Field(
-        None, description="perceptrons or convolutions (default: dcgan for images)"
+        default=None, description="perceptrons or convolutions (default: dcgan for images)"
     )
-    prior: Literal["normal", "uniform"] = Field("uniform", description="p(z): N(0, 1) or uniform on [-1, 1]")
-    latent: int = Field(64, ge=1, description="dimensions of the latent z")
-    code: int = Field(64, ge=1, description="numbers in the discriminator's code")
-    width: int | None = Field(None, ge=1, description="channels next to the image (dcgan: 64), units (mlp: 256)")
-    batch: int = Field(64, ge=2, description="images per step")
+    prior: Literal["normal", "uniform"] = Field(default="uniform", description="p(z): N(0, 1) or uniform on [-1, 1]")
+    latent: int = Field(default=64, ge=1, description="dimensions of the latent z")
+    code: int = Field(default=64, ge=1, description="numbers in the discriminator's code")
+    width: int | None = Field(
+        default=None, ge=1, description="channels next to the image (dcgan: 64), units (mlp: 256)"
+    )
+    batch: int = Field(default=64, ge=2, description="images per step")
     generator: Adam = Adam(lr=1e-4, betas=(0.5, 0.999))
     discriminator: Adam = Adam(lr=1e-4, betas=(0.5, 0.999))
-    schedule: Schedule = Field("constant", description="how the learning rates fall over the horizon")
-    average: float | None = Field(0.999, ge=0, lt=1, description="decay of the generator's average; null for none")
+    schedule: Schedule = Field(default="constant", description="how the learning rates fall over the horizon")
+    average: float | None = Field(
+        default=0.999, ge=0, lt=1, description="decay of the generator's average; null for none"
+    )
 
 
 class EBGANOptions(AutoencodedOptions):
     """Options of the recipe `ebgan`."""
 
-    margin: float = Field(10.0, gt=0, description="energy that samples are pushed up to, in units of the image's norm")
-    pull: float = Field(0.1, ge=0, description="weight of the pulling-away term; 0 for none")
+    margin: float = Field(
+        default=10.0, gt=0, description="energy that samples are pushed up to, in units of the image's norm"
+    )
+    pull: float = Field(default=0.1, ge=0, description="weight of the pulling-away term; 0 for none")
 
 
 class BEGANOptions(AutoencodedOptions):
     """Options of the recipe `began`."""
 
     gamma: float = Field(
-        0.9, gt=0, le=1, description="diversity: error on samples over that on data (paper: 0.3 to 0.7, on faces)"
+        default=0.9,
+        gt=0,
+        le=1,
+        description="diversity: error on samples over that on data (paper: 0.3 to 0.7, on faces)",
     )
-    balance_rate: float = Field(1e-3, gt=0, description="lambda, the rate at which k follows the balance")
+    balance_rate: float = Field(default=1e-3, gt=0, description="lambda, the rate at which k follows the balance")
 
 
 @recipe(

@@ -19,46 +19,59 @@ from simulacra.recipes.two_players import ObjectiveName, TwoPlayerOptions, two_p
 class GANOptions(TwoPlayerOptions):
     """Options of the recipe `gan`."""
 
-    latent: int = Field(64, ge=1, description="dimensions of the latent z")
-    width: int = Field(256, ge=1, description="units of a hidden layer")
-    depth: int = Field(2, ge=1, le=100, description="hidden layers")
-    activation: Activation = Field("leaky", description="nonlinearity of both players")
-    generator_norm: Literal["batch", "virtual", "none"] = Field("none", description="normalisation in the generator")
-    discriminator_width: int | None = Field(None, ge=1, description="units of its hidden layers (default: width)")
-    discriminator_depth: int | None = Field(None, ge=1, le=100, description="its hidden layers (default: depth)")
-    maxout: int = Field(0, ge=0, le=100, description="linear pieces of the discriminator's maxout units; 0 for none")
+    latent: int = Field(default=64, ge=1, description="dimensions of the latent z")
+    width: int = Field(default=256, ge=1, description="units of a hidden layer")
+    depth: int = Field(default=2, ge=1, le=100, description="hidden layers")
+    activation: Activation = Field(default="leaky", description="nonlinearity of both players")
+    generator_norm: Literal["batch", "virtual", "none"] = Field(
+        default="none", description="normalisation in the generator"
+    )
+    discriminator_width: int | None = Field(
+        default=None, ge=1, description="units of its hidden layers (default: width)"
+    )
+    discriminator_depth: int | None = Field(
+        default=None, ge=1, le=100, description="its hidden layers (default: depth)"
+    )
+    maxout: int = Field(
+        default=0, ge=0, le=100, description="linear pieces of the discriminator's maxout units; 0 for none"
+    )
 
 
 class DCGANOptions(TwoPlayerOptions):
     """Options of the recipe `dcgan`."""
 
-    latent: int = Field(100, ge=1, description="dimensions of the latent z")
-    width: int = Field(64, ge=1, description="channels next to the image, doubled at each halving")
+    latent: int = Field(default=100, ge=1, description="dimensions of the latent z")
+    width: int = Field(default=64, ge=1, description="channels next to the image, doubled at each halving")
     activation: Literal["relu", "tanh"] = Field(
-        "relu", description="nonlinearity of both players; relu is leaky in the discriminator"
+        default="relu", description="nonlinearity of both players; relu is leaky in the discriminator"
     )
-    generator_norm: Literal["batch", "virtual", "none"] = Field("batch", description="normalisation in the generator")
+    generator_norm: Literal["batch", "virtual", "none"] = Field(
+        default="batch", description="normalisation in the generator"
+    )
     discriminator_norm: Literal["batch", "none"] = Field(
-        "batch", description="normalisation in the discriminator; a gradient penalty wants none"
+        default="batch", description="normalisation in the discriminator; a gradient penalty wants none"
     )
-    constant: bool = Field(False, description="equally many channels in all layers of the generator")
+    constant: bool = Field(default=False, description="equally many channels in all layers of the generator")
     generator_network: Literal["dcgan", "mlp"] = Field(
-        "dcgan", description="the generator: transposed convolutions, or 4 layers of 512 units (WGAN-GP's has no norm)"
+        default="dcgan",
+        description="the generator: transposed convolutions, or 4 layers of 512 units (WGAN-GP's has no norm)",
     )
 
 
 class SNGANOptions(TwoPlayerOptions):
     """Options of the recipe `sngan`: the paper's settings of the game, at a width that two cores can train."""
 
-    objective: ObjectiveName = Field("hinge", description=f"what both descend: {', '.join(OBJECTIVES)}")
+    objective: ObjectiveName = Field(default="hinge", description=f"what both descend: {', '.join(OBJECTIVES)}")
     generator: Adam = Adam(lr=2e-4, betas=(0.0, 0.9))
     discriminator: Adam = Adam(lr=2e-4, betas=(0.0, 0.9))
-    discriminator_steps: int = Field(5, ge=1, description="k, discriminator steps per generator step")
-    spectral: bool = Field(True, description="spectral normalisation of the discriminator's layers")
-    schedule: Schedule = Field("linear", description="how the learning rates fall over the horizon")
+    discriminator_steps: int = Field(default=5, ge=1, description="k, discriminator steps per generator step")
+    spectral: bool = Field(default=True, description="spectral normalisation of the discriminator's layers")
+    schedule: Schedule = Field(default="linear", description="how the learning rates fall over the horizon")
 
-    latent: int = Field(128, ge=1, description="dimensions of the latent z")
-    width: int = Field(64, ge=1, description="channels of the generator, twice the discriminator's; the paper's is 256")
+    latent: int = Field(default=128, ge=1, description="dimensions of the latent z")
+    width: int = Field(
+        default=64, ge=1, description="channels of the generator, twice the discriminator's; the paper's is 256"
+    )
 
 
 @recipe(

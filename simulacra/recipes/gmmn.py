@@ -21,26 +21,28 @@ class GMMNOptions(GMMNConfig):
     """Options of the recipe `gmmn`; what is left open follows from the data."""
 
     space: Literal["data", "code"] = Field(
-        "data", description="where moments are matched: data, or autoencoder's codes"
+        default="data", description="where moments are matched: data, or autoencoder's codes"
     )
     bandwidths: Numbers | None = Field(
-        None,
+        default=None,
         description="sigma of the kernels exp(-d²/2 sigma), in squared distances of pixels in [0, 1], vectors or codes "
         "(default: images 2,5,10,20,40,80 per 784 pixels, codes 1 per 32 units, vectors 0.001,0.01,0.1,1)",
     )
-    objective: Discrepancy = Field("root", description="root of MMD², MMD² (squared), or its unbiased estimate")
-    batch: int = Field(1000, ge=2, description="rows per step, and as many samples")
+    objective: Discrepancy = Field(default="root", description="root of MMD², MMD² (squared), or its unbiased estimate")
+    batch: int = Field(default=1000, ge=2, description="rows per step, and as many samples")
     optimizer: Adam = Adam(lr=1e-3)
-    schedule: Schedule = Field("cosine", description="how the learning rate falls over the horizon")
+    schedule: Schedule = Field(default="cosine", description="how the learning rate falls over the horizon")
     average: float | None = Field(
-        0.99, ge=0, lt=1, description="decay of the generator's averaged weights; null for none"
+        default=0.99, ge=0, lt=1, description="decay of the generator's averaged weights; null for none"
     )
-    code: int | None = Field(None, ge=1, description="units of a code (32)")
-    encoder: Sizes | None = Field(None, description="units of the encoder's hidden layers (1024)")
+    code: int | None = Field(default=None, ge=1, description="units of a code (32)")
+    encoder: Sizes | None = Field(default=None, description="units of the encoder's hidden layers (1024)")
     dropout: Numbers | None = Field(
-        None, description="share of the inputs that each layer of the encoder loses while it learns (0.2,0.5)"
+        default=None, description="share of the inputs that each layer of the encoder loses while it learns (0.2,0.5)"
     )
-    activation: Literal["relu", "sigmoid"] | None = Field(None, description="the autoencoder's hidden layers (relu)")
+    activation: Literal["relu", "sigmoid"] | None = Field(
+        default=None, description="the autoencoder's hidden layers (relu)"
+    )
     autoencoder: Adam = Adam(lr=1e-3)
 
 

@@ -17,19 +17,19 @@ class InfoGANOptions(NetworkOptions):
     those of its authors' published code (https://github.com/openai/InfoGAN). The noise is smaller: what a smooth
     generator of little noise cannot tell apart, the category has to (docs/results.md)."""
 
-    latent: int = Field(8, ge=1, description="dimensions of the noise z (paper: 62)")
-    categories: int = Field(10, ge=2, description="values of the categorical code")
-    continuous: int = Field(2, ge=0, description="continuous codes, uniform on [-1, 1]")
+    latent: int = Field(default=8, ge=1, description="dimensions of the noise z (paper: 62)")
+    categories: int = Field(default=10, ge=2, description="values of the categorical code")
+    continuous: int = Field(default=2, ge=0, description="continuous codes, uniform on [-1, 1]")
     dense: int | None = Field(
-        None, ge=0, description="units of the layer next to codes and score (default: dcgan 1024, mlp none)"
+        default=None, ge=0, description="units of the layer next to codes and score (default: dcgan 1024, mlp none)"
     )
     generator: Adam = Adam(lr=1e-3, betas=(0.5, 0.999))
     discriminator: Adam = Adam(lr=2e-4, betas=(0.5, 0.999))
-    hidden: int = Field(0, ge=0, description="units of Q's own layer before its last (paper: 128; 0: none)")
-    information: float = Field(1.0, gt=0, description="lambda of the categorical code")
-    continuous_information: float = Field(1.0, gt=0, description="lambda of the continuous codes")
+    hidden: int = Field(default=0, ge=0, description="units of Q's own layer before its last (paper: 128; 0: none)")
+    information: float = Field(default=1.0, gt=0, description="lambda of the categorical code")
+    continuous_information: float = Field(default=1.0, gt=0, description="lambda of the continuous codes")
     deviation: float | None = Field(
-        1.0, gt=0, description="of Q's Gaussian of a continuous code; null for one that is learned"
+        default=1.0, gt=0, description="of Q's Gaussian of a continuous code; null for one that is learned"
     )
 
 

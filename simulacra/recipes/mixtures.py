@@ -23,25 +23,26 @@ class GMMOptions(GMMConfig):
     """Options of the recipe `gmm`; what is left open follows from the data."""
 
     covariance: CovarianceKind | None = Field(
-        None, description="full, tied, diagonal or spherical (default: full up to 1024 numbers in a row, then diagonal)"
+        default=None,
+        description="full, tied, diagonal or spherical (default: full up to 1024 numbers in a row, then diagonal)",
     )
     dtype: Literal["float32", "float64"] | None = Field(
-        None, description="precision of parameters and statistics (default: float64, but float32 on mps)"
+        default=None, description="precision of parameters and statistics (default: float64, but float32 on mps)"
     )
     em: Literal["passes", "stepwise"] = Field(
-        "passes", description="an M step after every pass over the data, or after every batch"
+        default="passes", description="an M step after every pass over the data, or after every batch"
     )
-    passes: int = Field(100, ge=1, description="passes over the data")
+    passes: int = Field(default=100, ge=1, description="passes over the data")
     power: float | None = Field(
-        None,
+        default=None,
         gt=0.5,
         le=1,
         description="alpha of stepwise EM, whose statistics move by (t + 2)^-alpha to a batch's (0.6)",
     )
     floor: float | None = Field(
-        None, gt=0, description="least variance in any direction (default: images 1e-3, vectors 1e-6)"
+        default=None, gt=0, description="least variance in any direction (default: images 1e-3, vectors 1e-6)"
     )
-    batch: int = Field(4096, ge=1, description="rows at a time; those of a start, and of a step of stepwise EM")
+    batch: int = Field(default=4096, ge=1, description="rows at a time; those of a start, and of a step of stepwise EM")
 
 
 @recipe(
@@ -114,8 +115,8 @@ def resolve(spec: Spec, size: int, options: GMMOptions) -> GMMOptions:
 class GNBOptions(GNBConfig):
     """Options of the recipe `gnb`; K follows from the data."""
 
-    classes: int | None = Field(None, ge=1, description="K, number of classes (the data's)")
-    batch: int = Field(4096, ge=1, description="rows at a time")
+    classes: int | None = Field(default=None, ge=1, description="K, number of classes (the data's)")
+    batch: int = Field(default=4096, ge=1, description="rows at a time")
 
 
 @recipe(

@@ -21,12 +21,16 @@ class RBMOptions(RBMConfig, ContrastOptions):
     """Options of the recipe `rbm`; what is left open follows from the data."""
 
     visible: Literal["bernoulli", "gaussian"] | None = Field(
-        None, description="visible units: bits, or real values (default: bernoulli for images of one channel)"
+        default=None, description="visible units: bits, or real values (default: bernoulli for images of one channel)"
     )
-    persistent: bool = Field(True, description="whether chains go on from update to update (PCD), or start from data")
-    lr: float | None = Field(None, gt=0, description="learning rate (default: 0.05 for bits, 0.002 for real values)")
-    average: float | None = Field(None, ge=0, lt=1, description="decay of the averaged weights; null for none")
-    clip: float | None = Field(None, gt=0, description="bound on the gradient's norm")
+    persistent: bool = Field(
+        default=True, description="whether chains go on from update to update (PCD), or start from data"
+    )
+    lr: float | None = Field(
+        default=None, gt=0, description="learning rate (default: 0.05 for bits, 0.002 for real values)"
+    )
+    average: float | None = Field(default=None, ge=0, lt=1, description="decay of the averaged weights; null for none")
+    clip: float | None = Field(default=None, gt=0, description="bound on the gradient's norm")
 
 
 @recipe(

@@ -24,27 +24,31 @@ class OpenAdam(Adam):
 class RpGANOptions(TwoPlayerOptions):
     """Options of the recipe `rpgan`; what is left open follows from the data."""
 
-    objective: ObjectiveName = Field("relativistic", description="what both descend: see `simulacra show gan`")
-    batch: int | None = Field(None, ge=1, description="rows per step (images: 64, points: 100)")
+    objective: ObjectiveName = Field(default="relativistic", description="what both descend: see `simulacra show gan`")
+    batch: int | None = Field(default=None, ge=1, description="rows per step (images: 64, points: 100)")
     generator: OpenAdam = OpenAdam()
     discriminator: OpenAdam = OpenAdam()
-    schedule: Schedule = Field("linear", description="how the learning rates fall over the horizon")
-    r1: float = Field(1.0, ge=0, description="weight of the R1 penalty on real rows; 0 for none")
-    r2: float = Field(1.0, ge=0, description="weight of the R2 penalty on generated rows; 0 for none")
+    schedule: Schedule = Field(default="linear", description="how the learning rates fall over the horizon")
+    r1: float = Field(default=1.0, ge=0, description="weight of the R1 penalty on real rows; 0 for none")
+    r2: float = Field(default=1.0, ge=0, description="weight of the R2 penalty on generated rows; 0 for none")
     r1_every: int = Field(
-        8, ge=1, description="steps of D from one R1 and R2 penalty to the next, whose weight it is times"
+        default=8, ge=1, description="steps of D from one R1 and R2 penalty to the next, whose weight it is times"
     )
     fade: float | None = Field(
-        None,
+        default=None,
         gt=0,
         le=1,
         description="share of r1 and r2 left at the end, approached geometrically (images: 0.3, points: 1e-6)",
     )
     generator_norm: Literal["batch", "virtual", "none"] | None = Field(
-        None, description="normalisation in the generator (images: batch, points: none)"
+        default=None, description="normalisation in the generator (images: batch, points: none)"
     )
-    latent: int | None = Field(None, ge=1, description="dimensions of z (images: 100; vectors: as many as theirs)")
-    width: int | None = Field(None, ge=1, description="channels next to the image (64), units of the generator (400)")
+    latent: int | None = Field(
+        default=None, ge=1, description="dimensions of z (images: 100; vectors: as many as theirs)"
+    )
+    width: int | None = Field(
+        default=None, ge=1, description="channels next to the image (64), units of the generator (400)"
+    )
 
 
 @recipe(

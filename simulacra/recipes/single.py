@@ -12,11 +12,11 @@ from simulacra.recipes import Plan
 class SingleOptions(Config):
     """How one player descends."""
 
-    batch: int = Field(128, ge=1, description="images per step")
+    batch: int = Field(default=128, ge=1, description="images per step")
     optimizer: Adam = Adam(lr=1e-3)
-    schedule: Schedule = Field("cosine", description="how the learning rate falls over the horizon")
-    average: float | None = Field(0.999, ge=0, lt=1, description="decay of the averaged weights; null for none")
-    clip: float | None = Field(None, gt=0, description="bound on the gradient's norm")
+    schedule: Schedule = Field(default="cosine", description="how the learning rate falls over the horizon")
+    average: float | None = Field(default=0.999, ge=0, lt=1, description="decay of the averaged weights; null for none")
+    clip: float | None = Field(default=None, gt=0, description="bound on the gradient's norm")
 
 
 def single(player: str, model: Model, cost: Cost, steps: int, options: SingleOptions) -> Plan:

@@ -19,19 +19,25 @@ from simulacra.recipes.two_players import learning_game, refuse_idle
 class SSGANOptions(Config):
     """Options of the recipe `ssgan`."""
 
-    latent: int = Field(100, ge=1, description="dimensions of the latent z, uniform")
-    width: int = Field(500, ge=1, description="units of the generator's hidden layers")
-    depth: int = Field(2, ge=1, le=100, description="the generator's hidden layers")
-    hidden: tuple[int, ...] = Field((1000, 500, 250, 250, 250), description="units of the classifier's hidden layers")
-    noise: tuple[float, float] = Field(
-        (0.6, 0.5), description="deviation of the noise on its input, of values in [-1, 1], and on its layers"
+    latent: int = Field(default=100, ge=1, description="dimensions of the latent z, uniform")
+    width: int = Field(default=500, ge=1, description="units of the generator's hidden layers")
+    depth: int = Field(default=2, ge=1, le=100, description="the generator's hidden layers")
+    hidden: tuple[int, ...] = Field(
+        default=(1000, 500, 250, 250, 250), description="units of the classifier's hidden layers"
     )
-    matching: float = Field(1.0, ge=0, description="weight of matching features; 0: labels alone, no generator")
-    batch: int = Field(100, ge=1, description="rows per step: unlabelled, labelled and generated, so many of each")
+    noise: tuple[float, float] = Field(
+        default=(0.6, 0.5), description="deviation of the noise on its input, of values in [-1, 1], and on its layers"
+    )
+    matching: float = Field(default=1.0, ge=0, description="weight of matching features; 0: labels alone, no generator")
+    batch: int = Field(
+        default=100, ge=1, description="rows per step: unlabelled, labelled and generated, so many of each"
+    )
     generator: Adam = Adam(lr=3e-3, betas=(0.5, 0.999))
     discriminator: Adam = Adam(lr=3e-3, betas=(0.5, 0.999))
-    schedule: Schedule = Field("linear", description="how the learning rates fall over the horizon")
-    average: float | None = Field(0.999, ge=0, lt=1, description="decay of both players' averages; null for none")
+    schedule: Schedule = Field(default="linear", description="how the learning rates fall over the horizon")
+    average: float | None = Field(
+        default=0.999, ge=0, lt=1, description="decay of both players' averages; null for none"
+    )
 
 
 @recipe(

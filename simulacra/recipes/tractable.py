@@ -26,31 +26,41 @@ class NADEOptions(NADEConfig, SingleOptions):
     """Options of the recipe `nade`."""
 
     activation: Literal["sigmoid", "relu"] = Field(
-        "relu", description="of the hidden units; the paper's is sigmoid, which begins more slowly"
+        default="relu", description="of the hidden units; the paper's is sigmoid, which begins more slowly"
     )
 
 
 class MADEOptions(MADEConfig, SingleOptions):
     """Options of the recipe `made`; what is left open follows from the data."""
 
-    width: int | None = Field(None, ge=1, description="units of a hidden layer (default: 8 per pixel, at most 2000)")
+    width: int | None = Field(
+        default=None, ge=1, description="units of a hidden layer (default: 8 per pixel, at most 2000)"
+    )
 
 
 class PixelCNNOptions(PixelCNNConfig, SingleOptions):
     """Options of the recipe `pixelcnn`."""
 
-    batch: int = Field(32, ge=1, description="images per step")
+    batch: int = Field(default=32, ge=1, description="images per step")
 
 
 class RealNVPOptions(RealNVPConfig, SingleOptions):
     """Options of the recipe `realnvp`; what is left open follows from the data."""
 
-    couplings: int | None = Field(None, ge=2, description="couplings (8; of images: of each kind, on each scale: 3)")
-    width: int | None = Field(None, ge=1, description="units (128) or, of images, channels (32) of a hidden layer")
-    depth: int | None = Field(None, ge=1, le=100, description="hidden layers or residual blocks of a coupling (2)")
-    scales: int | None = Field(None, ge=1, description="scales of images (default: as many as they allow, at most 3)")
-    alpha: float | None = Field(None, gt=0, lt=0.5, description="margin of brightness before the logit (0.05)")
-    clip: float | None = Field(100.0, gt=0, description="bound on the gradient's norm")
+    couplings: int | None = Field(
+        default=None, ge=2, description="couplings (8; of images: of each kind, on each scale: 3)"
+    )
+    width: int | None = Field(
+        default=None, ge=1, description="units (128) or, of images, channels (32) of a hidden layer"
+    )
+    depth: int | None = Field(
+        default=None, ge=1, le=100, description="hidden layers or residual blocks of a coupling (2)"
+    )
+    scales: int | None = Field(
+        default=None, ge=1, description="scales of images (default: as many as they allow, at most 3)"
+    )
+    alpha: float | None = Field(default=None, gt=0, lt=0.5, description="margin of brightness before the logit (0.05)")
+    clip: float | None = Field(default=100.0, gt=0, description="bound on the gradient's norm")
 
 
 def climbed(model: Autoregressive | RealNVP, steps: int, options: SingleOptions) -> Plan:

@@ -39,56 +39,83 @@ ObjectiveName = Annotated[str, AfterValidator(known_objective)]
 class TwoPlayerOptions(Config):
     """What every game of a generator and a discriminator can be told."""
 
-    objective: ObjectiveName = Field("non-saturating", description=f"what both descend: {', '.join(OBJECTIVES)}")
-    prior: Literal["normal", "uniform"] = Field("normal", description="p(z): N(0, 1) or uniform on [-1, 1]")
-    batch: int = Field(64, ge=1, description="images per step")
+    objective: ObjectiveName = Field(
+        default="non-saturating", description=f"what both descend: {', '.join(OBJECTIVES)}"
+    )
+    prior: Literal["normal", "uniform"] = Field(default="normal", description="p(z): N(0, 1) or uniform on [-1, 1]")
+    batch: int = Field(default=64, ge=1, description="images per step")
     generator: Adam = Adam(lr=2e-4, betas=(0.5, 0.999))
     discriminator: Adam = Adam(lr=2e-4, betas=(0.5, 0.999))
-    discriminator_steps: int = Field(1, ge=1, description="k, discriminator steps per generator step")
-    generator_steps: int = Field(1, ge=1, description="generator steps in a row")
+    discriminator_steps: int = Field(default=1, ge=1, description="k, discriminator steps per generator step")
+    generator_steps: int = Field(default=1, ge=1, description="generator steps in a row")
     rest_above: float | None = Field(
-        None, gt=0.5, le=1, description="the discriminator rests while it ranks more than this share of pairs rightly"
+        default=None,
+        gt=0.5,
+        le=1,
+        description="the discriminator rests while it ranks more than this share of pairs rightly",
     )
-    schedule: Schedule = Field("constant", description="how the learning rates fall over the horizon")
-    average: float | None = Field(0.999, ge=0, lt=1, description="decay of the generator's average; null for none")
-    clip: float = Field(0.0, ge=0, description="bound on the discriminator's weights (WGAN); 0 for none")
-    spectral: bool = Field(False, description="spectral normalisation of the discriminator's layers")
-    power_iterations: int = Field(1, ge=1, description="steps of power iteration per pass of spectral normalisation")
-    gradient_penalty: float = Field(0.0, ge=0, description="weight of the gradient penalty (WGAN-GP); 0 for none")
-    one_sided: bool = Field(False, description="penalise only gradients above 1")
-    dragan: float = Field(0.0, ge=0, description="weight of the penalty around real images (DRAGAN); 0 for none")
-    dragan_spread: float = Field(1.0, gt=0, description="variance of DRAGAN's noise")
-    orthogonal: float = Field(0.0, ge=0, description="weight of making the discriminator's filters orthogonal")
-    orthonormal: float = Field(0.0, ge=0, description="weight of making them orthogonal and of unit length")
-    r1: float = Field(0.0, ge=0, description="weight of the R1 penalty on real images; 0 for none")
-    r2: float = Field(0.0, ge=0, description="weight of the R2 penalty on generated images; 0 for none")
-    fade: float = Field(1.0, gt=0, le=1, description="share of r1 and r2 left at the end, approached geometrically")
+    schedule: Schedule = Field(default="constant", description="how the learning rates fall over the horizon")
+    average: float | None = Field(
+        default=0.999, ge=0, lt=1, description="decay of the generator's average; null for none"
+    )
+    clip: float = Field(default=0.0, ge=0, description="bound on the discriminator's weights (WGAN); 0 for none")
+    spectral: bool = Field(default=False, description="spectral normalisation of the discriminator's layers")
+    power_iterations: int = Field(
+        default=1, ge=1, description="steps of power iteration per pass of spectral normalisation"
+    )
+    gradient_penalty: float = Field(
+        default=0.0, ge=0, description="weight of the gradient penalty (WGAN-GP); 0 for none"
+    )
+    one_sided: bool = Field(default=False, description="penalise only gradients above 1")
+    dragan: float = Field(
+        default=0.0, ge=0, description="weight of the penalty around real images (DRAGAN); 0 for none"
+    )
+    dragan_spread: float = Field(default=1.0, gt=0, description="variance of DRAGAN's noise")
+    orthogonal: float = Field(default=0.0, ge=0, description="weight of making the discriminator's filters orthogonal")
+    orthonormal: float = Field(default=0.0, ge=0, description="weight of making them orthogonal and of unit length")
+    r1: float = Field(default=0.0, ge=0, description="weight of the R1 penalty on real images; 0 for none")
+    r2: float = Field(default=0.0, ge=0, description="weight of the R2 penalty on generated images; 0 for none")
+    fade: float = Field(
+        default=1.0, gt=0, le=1, description="share of r1 and r2 left at the end, approached geometrically"
+    )
     r1_every: int = Field(
-        16, ge=1, description="steps of D from one R1 or R2 penalty to the next, whose weight it is times"
+        default=16, ge=1, description="steps of D from one R1 or R2 penalty to the next, whose weight it is times"
     )
     unrolled: int = Field(
-        0, ge=0, description="K, discriminator steps that the generator looks ahead; 0 for none (paper: of minimax)"
+        default=0,
+        ge=0,
+        description="K, discriminator steps that the generator looks ahead; 0 for none (paper: of minimax)",
     )
-    unrolled_rate: float = Field(0.1, gt=0, description="learning rate of those steps, plain descent")
-    smoothing: float = Field(0.0, ge=0, lt=1, description="one-sided label smoothing: real samples are this much fake")
-    adversarial: float = Field(1.0, ge=0, description="weight of the generator's own cost; 0 to match features alone")
-    feature_matching: float = Field(0.0, ge=0, description="weight of matching mean features for the generator")
-    historical: float = Field(0.0, ge=0, description="weight of historical averaging, for both players")
+    unrolled_rate: float = Field(default=0.1, gt=0, description="learning rate of those steps, plain descent")
+    smoothing: float = Field(
+        default=0.0, ge=0, lt=1, description="one-sided label smoothing: real samples are this much fake"
+    )
+    adversarial: float = Field(
+        default=1.0, ge=0, description="weight of the generator's own cost; 0 to match features alone"
+    )
+    feature_matching: float = Field(default=0.0, ge=0, description="weight of matching mean features for the generator")
+    historical: float = Field(default=0.0, ge=0, description="weight of historical averaging, for both players")
     minibatch: Literal["none", "discrimination", "deviation"] = Field(
-        "none", description="a layer of the discriminator in which rows see each other"
+        default="none", description="a layer of the discriminator in which rows see each other"
     )
-    augment: Words = Field((), description=f"augmentations of all it sees: {', '.join(POLICIES)}, with commas")
-    adapt: float = Field(0.0, ge=0, lt=1, description="target of adaptive augmentation (paper: 0.6); 0 for none")
+    augment: Words = Field(default=(), description=f"augmentations of all it sees: {', '.join(POLICIES)}, with commas")
+    adapt: float = Field(
+        default=0.0, ge=0, lt=1, description="target of adaptive augmentation (paper: 0.6); 0 for none"
+    )
     instance_noise: float = Field(
-        0.0, ge=0, description="deviation of the noise on what the discriminator sees, falling to nothing; 0 for none"
+        default=0.0,
+        ge=0,
+        description="deviation of the noise on what the discriminator sees, falling to nothing; 0 for none",
     )
-    pack: int = Field(1, ge=1, description="rows that the discriminator judges together (PacGAN)")
-    turns: Literal["alternating", "simultaneous"] = Field("alternating", description="who moves when")
+    pack: int = Field(default=1, ge=1, description="rows that the discriminator judges together (PacGAN)")
+    turns: Literal["alternating", "simultaneous"] = Field(default="alternating", description="who moves when")
     rule: Literal["none", "consensus", "extragradient", "half-squared-field"] = Field(
-        "none", description="what simultaneous moves make of their gradients"
+        default="none", description="what simultaneous moves make of their gradients"
     )
     consensus: float = Field(
-        1.0, ge=0, description="gamma, weight of half the squared field in consensus (paper: 10, at rates of 1e-4)"
+        default=1.0,
+        ge=0,
+        description="gamma, weight of half the squared field in consensus (paper: 10, at rates of 1e-4)",
     )
 
 

@@ -27,18 +27,20 @@ class BoundOptions(CoderOptions, VAEConfig, SingleOptions):
 class VAEOptions(BoundOptions):
     """Options of the recipe `vae`."""
 
-    samples: int = Field(1, ge=1, description="L, draws of z per image in the objective")
-    beta: float = Field(1.0, ge=0, description="weight of the divergence from the prior (beta-VAE)")
+    samples: int = Field(default=1, ge=1, description="L, draws of z per image in the objective")
+    beta: float = Field(default=1.0, ge=0, description="weight of the divergence from the prior (beta-VAE)")
     free_bits: float = Field(
-        0.0, ge=0, description="nats below which a dimension's divergence counts no less (of all, with full covariance)"
+        default=0.0,
+        ge=0,
+        description="nats below which a dimension's divergence counts no less (of all, with full covariance)",
     )
-    warm_up: float = Field(0.0, ge=0, le=1, description=WARMING)
+    warm_up: float = Field(default=0.0, ge=0, le=1, description=WARMING)
 
 
 class IWAEOptions(BoundOptions):
     """Options of the recipe `iwae`."""
 
-    samples: int = Field(50, ge=1, description="K, importance samples per image in the objective")
+    samples: int = Field(default=50, ge=1, description="K, importance samples per image in the objective")
 
 
 class SVIOptions(CoderOptions, SVIConfig, SingleOptions):
@@ -48,14 +50,16 @@ class SVIOptions(CoderOptions, SVIConfig, SingleOptions):
 class HVAEOptions(HVAEConfig, SingleOptions):
     """Options of the recipe `hvae`; what is left open follows from the data."""
 
-    latents: Sizes = Field((100, 50), min_length=1, max_length=20, description="dimensions of h_1, h_2, ... from x up")
-    likelihood: Literal["bernoulli", "gaussian"] | None = Field(
-        None, description="p(x|h): of bits, or of real values (default: bernoulli for one channel)"
+    latents: Sizes = Field(
+        default=(100, 50), min_length=1, max_length=20, description="dimensions of h_1, h_2, ... from x up"
     )
-    sigma: float | None = Field(None, gt=0, description="standard deviation of the gaussian likelihood (0.1)")
-    samples: int = Field(1, ge=1, description="K, importance samples per image; 1: the ELBO")
-    free_bits: float = Field(0.0, ge=0, description="nats below which a dimension's divergence counts no less")
-    warm_up: float | None = Field(None, ge=0, le=1, description=f"{WARMING} (0.25; 0 with more samples than 1)")
+    likelihood: Literal["bernoulli", "gaussian"] | None = Field(
+        default=None, description="p(x|h): of bits, or of real values (default: bernoulli for one channel)"
+    )
+    sigma: float | None = Field(default=None, gt=0, description="standard deviation of the gaussian likelihood (0.1)")
+    samples: int = Field(default=1, ge=1, description="K, importance samples per image; 1: the ELBO")
+    free_bits: float = Field(default=0.0, ge=0, description="nats below which a dimension's divergence counts no less")
+    warm_up: float | None = Field(default=None, ge=0, le=1, description=f"{WARMING} (0.25; 0 with more samples than 1)")
 
 
 @recipe(

@@ -19,24 +19,26 @@ class VAEGANOptions(Config):
     """Options of the recipe `vaegan`; what is left open follows from the data."""
 
     network: Literal["mlp", "dcgan"] | None = Field(
-        None, description="all three networks: perceptrons or convolutions (default: dcgan for images)"
+        default=None, description="all three networks: perceptrons or convolutions (default: dcgan for images)"
     )
-    latent: int = Field(64, ge=1, description="dimensions of the latent z")
-    width: int | None = Field(None, ge=1, description="units of a hidden layer (mlp: 256), channels (dcgan: 32)")
+    latent: int = Field(default=64, ge=1, description="dimensions of the latent z")
+    width: int | None = Field(
+        default=None, ge=1, description="units of a hidden layer (mlp: 256), channels (dcgan: 32)"
+    )
     objective: Literal["minimax", "non-saturating", "least-squares", "least-squares-pearson", "hinge"] = Field(
-        "non-saturating", description="what decoder and discriminator descend: none that wants a critic held"
+        default="non-saturating", description="what decoder and discriminator descend: none that wants a critic held"
     )
-    similarity: float = Field(0.01, ge=0, description="gamma, weight of likeness in the decoder's cost")
+    similarity: float = Field(default=0.01, ge=0, description="gamma, weight of likeness in the decoder's cost")
     discriminator_norm: Literal["batch", "none"] | None = Field(
-        None, description="normalisation in the discriminator (default: batch for dcgan)"
+        default=None, description="normalisation in the discriminator (default: batch for dcgan)"
     )
-    batch: int = Field(64, ge=1, description="images per step")
+    batch: int = Field(default=64, ge=1, description="images per step")
     encoder: Adam = Adam(lr=3e-4, betas=(0.5, 0.999))
     decoder: Adam = Adam(lr=3e-4, betas=(0.5, 0.999))
     discriminator: Adam = Adam(lr=3e-4, betas=(0.5, 0.999))
-    schedule: Schedule = Field("constant", description="how the learning rates fall over the horizon")
+    schedule: Schedule = Field(default="constant", description="how the learning rates fall over the horizon")
     average: float | None = Field(
-        0.999, ge=0, lt=1, description="decay of the averages of encoder and decoder; null for none"
+        default=0.999, ge=0, lt=1, description="decay of the averages of encoder and decoder; null for none"
     )
 
 
