@@ -120,7 +120,8 @@ def made(spec: Spec, size: int, options: MADEOptions) -> Plan:
 
     command   simulacra train made --data mnist
     budget    100 passes over the data, 2 000 to 60 000 steps
-    score     none measured yet
+    score     MNIST, a layer of 8 000 units, 46 875 steps: 83.5 ± 0.2 nats of the test images, after 207 minutes on one
+              CPU core beside others (docs/results.md)
     """
     options = options.model_copy(update={"width": options.width or min(8 * spec.numel, 2000)})
     steps = budget(100, size, options.batch, within=(2000, 60_000))
