@@ -82,7 +82,8 @@ def fvbn(spec: Spec, size: int, options: FVBNOptions) -> Plan:
 
     command   simulacra train fvbn --data mnist
     budget    50 passes over the data, 2 000 to 40 000 steps
-    score     none measured yet
+    score     MNIST, 23 437 steps: 97.4 ± 0.2 nats of the test images, after 5 minutes on one CPU core
+              (docs/results.md)
     """
     steps = budget(50, size, options.batch, within=(2000, 40_000))
     return climbed(FVBN(options.part(FVBNConfig), spec), steps, options)
