@@ -17,6 +17,7 @@ from tests.test_models import PLANE, SIGMA, B, W, X, elbo, rows, told
 
 MEAN, SCALE = torch.tensor([0.5, -1.0]), torch.tensor([0.6, 1.5])
 """Of a posterior N(MEAN, diag SCALE²) that does not look at x."""
+EVIDENCE = MultivariateNormal(B, W @ W.T + SIGMA**2 * torch.eye(2)).log_prob(X)
 
 
 class Said(nn.Module):
@@ -259,6 +260,24 @@ def test_with_the_exact_ratio_it_descends_the_elbo(contrast):
 def test_the_value_is_called_an_estimate_and_scored_as_one():
     score = ELBO().compute(gaussian("full"), Setting(test=lambda n: iter([(0, X)]), features=lambda x: x))["log_prob"]
     assert score.facts["kind"] == "estimate"
+
+
+def test_importance_weights_average_to_the_likelihood_itself():
+    """E_q p(x, z)/q(z) = p(x), q the Gaussian of the posterior's moments; the ratio network has no say in it."""
+    model = gaussian("full")
+    for x, evidence in zip(X, EVIDENCE):
+        ratio = (model.log_weights(x.expand(20_000, 2), 5) - evidence).double().exp().flatten()
+        assert abs(ratio.mean() - 1) < 4 * ratio.std() / 100_000**0.5
+        assert ratio.std() < 20
+
+
+def test_importance_weights_do_not_depend_on_the_contrast_or_the_ratio_network():
+    weights = gaussian("full").log_weights(X, 4)
+    for contrast in ("diagonal", "prior"):
+        other = gaussian(contrast)
+        for parameter in other.ratio.parameters():
+            nn.init.normal_(parameter)
+        assert torch.equal(other.log_weights(X, 4), weights)
 
 
 def test_codes_are_the_posterior_s_means():

@@ -21,8 +21,8 @@ from simulacra.data.spec import Spec
 from simulacra.game import At, Rows, Terms
 from simulacra.models.base import in_batches
 from simulacra.models.coders import CoderConfig, Likelihood, coders
-from simulacra.models.latent import Latent
 from simulacra.models.posterior import FullPosterior
+from simulacra.models.variational import Weighted
 from simulacra.networks.implicit import Implicit, NoiseBasis
 from simulacra.networks.mlp import MLP
 from simulacra.precision import widen
@@ -62,7 +62,7 @@ class Coder(nn.Module):
         self.encoder, self.decoder = encoder, decoder
 
 
-class AVB(Latent):
+class AVB(Weighted[FullPosterior]):
     """Encoder z(x, ε), decoder p(x|z), prior p(z) = N(0, I), and a ratio network T(x, z̃), which remains: it estimates
     log q(z|x) − log r(z|x)."""
 
@@ -117,14 +117,33 @@ class AVB(Latent):
     def drawn(self, x: Tensor, epsilon: Tensor) -> tuple[Tensor, FullPosterior]:
         """z ~ q(z|x) `[N, J]` of observed x, of the noise ε `[N, m, e]`, and the r(z|x) that it is told from, without
         gradients: the bound holds whatever r is."""
-        mean, scales = (widen(part) for part in self.coder.encoder(x))
+        mean, scales = self._widened(x)
         z = mean + (scales * widen(self.coder.encoder.basis(epsilon))).sum(1)
-        unit = torch.eye(self.latents, device=z.device, dtype=z.dtype).expand(len(z), -1, -1)
-        if self.config.contrast == "prior":
-            return z, FullPosterior(torch.zeros_like(mean), unit)
         with torch.no_grad():
-            centre, covariance = self.coder.encoder.moments(mean, scales, self.config.contrast == "full")
-            return z, FullPosterior(centre, factor_of(covariance + LEAST * unit))
+            if self.config.contrast == "prior":
+                return z, FullPosterior(torch.zeros_like(mean), self._unit(mean))
+            return z, self._matched(mean, scales, self.config.contrast == "full")
+
+    def proposal(self, x: Tensor) -> FullPosterior:
+        """A Gaussian of the mean and covariance of q(z|x), whatever the contrast. Its importance weights bound log p(x)
+        and ask nothing of the ratio network."""
+        return self._matched(*self._widened(x), full=True)
+
+    def log_weights_at(self, x: Tensor, q: FullPosterior, epsilon: Tensor) -> Tensor:
+        """log p(x, z) − log q(z|x) `[N]` of observed x and the proposal q, at the z of the noise ε `[N, J]`."""
+        return q.log_ratio(epsilon) - self.likelihood.loss(self.output(q.at(epsilon)), x)
+
+    def _widened(self, x: Tensor) -> tuple[Tensor, ...]:
+        """What the encoder makes of observed x alone, in float32 or better."""
+        return tuple(widen(part) for part in self.coder.encoder(x))
+
+    def _matched(self, mean: Tensor, scales: Tensor, full: bool) -> FullPosterior:
+        """The Gaussian of the mean and covariance of z given x, or of its variances alone."""
+        centre, covariance = self.coder.encoder.moments(mean, scales, full)
+        return FullPosterior(centre, factor_of(covariance + LEAST * self._unit(mean)))
+
+    def _unit(self, mean: Tensor) -> Tensor:
+        return torch.eye(self.latents).to(mean).expand(len(mean), -1, -1)
 
     def _told(self, x: Tensor, z: Tensor) -> Tensor:
         """T(x, z̃) `[N]`. It sees squares too: far out log q − log r(z̃) grows like ½‖z̃‖², and where T lags behind that,
@@ -135,7 +154,8 @@ class AVB(Latent):
 
     def log_prob(self, x: Tensor, *, seed: int = 0, start: int = 0) -> LogProb:
         """The ELBO of data rows start … start+N−1 in nats, with one z per row, as far as the ratio network can be
-        believed: an estimate, and no bound. Bits are drawn once per row, where the likelihood is Bernoulli."""
+        believed: an estimate, and no bound (`log_weights` gives bounds). Bits are drawn once per row, where the
+        likelihood is Bernoulli."""
         bits, shape = self._observed_once(x, seed, start), (self.config.basis, self.config.basis_noise)
         epsilon = randomness.sample_normal(len(x), *shape, seed=seed, start=start, draw=1).to(bits)
         with evaluating(self):

@@ -91,9 +91,9 @@ class HVAE(Variational[Posterior]):
         layers = self._upward(self.posterior(x), epsilon)
         return -self._loss(x, layers) - torch.cat(self._divergences(layers), 1).sum(1)
 
-    def log_weights_at(self, x: Tensor, posterior: Posterior, epsilon: Tensor) -> Tensor:
+    def log_weights_at(self, x: Tensor, q: Posterior, epsilon: Tensor) -> Tensor:
         """log p(x, h) − log q(h|x) `[N]` of observed x and q(h_1|x), at the h of the noise ε `[N, ΣJ_l]`."""
-        layers = self._upward(posterior, epsilon)
+        layers = self._upward(q, epsilon)
         ratios = [self._above(layers, number).sum(1) for number in range(len(layers) - 1)]
         return layers[-1].posterior.log_ratio(layers[-1].epsilon) - sum(ratios) - self._loss(x, layers)
 

@@ -96,9 +96,9 @@ class OneLayer(Variational[AnyPosterior], ABC):
         """The same of any other q(z|x)."""
         return -self.reconstruction_loss(x, posterior.at(epsilon)) - posterior.kl()
 
-    def log_weights_at(self, x: Tensor, posterior: AnyPosterior, epsilon: Tensor) -> Tensor:
-        """log p(x, z) − log q(z|x) `[N]` of observed x and its posterior, at the z of the noise ε `[N, J]`."""
-        return posterior.log_ratio(epsilon) - self.reconstruction_loss(x, posterior.at(epsilon))
+    def log_weights_at(self, x: Tensor, q: AnyPosterior, epsilon: Tensor) -> Tensor:
+        """log p(x, z) − log q(z|x) `[N]` of observed x and q(z|x), at the z of the noise ε `[N, J]`."""
+        return q.log_ratio(epsilon) - self.reconstruction_loss(x, q.at(epsilon))
 
     def fitted(self, x: Tensor, start: Tensor, steps: int, rate: float) -> Tensor:
         """The `numbers` `[N, K]` of each row's own posterior: `steps` of Adam on the row's negative ELBO from `start`
