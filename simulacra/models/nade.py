@@ -12,7 +12,7 @@ from simulacra.data.spec import Spec
 from simulacra.models.autoregressive import Autoregressive, Conditionals
 from simulacra.precision import full_precision
 
-BLOCK = 16  # pixels whose hidden layers are computed together
+BLOCK = 8  # pixels whose hidden layers are computed together
 
 
 class NADEConfig(Config):
@@ -47,7 +47,7 @@ class NADE(Autoregressive):
         with full_precision(x.device):
             a, found = self.c, []
             for bits, W, V in zip(*(part.split(BLOCK) for part in (x.flatten(1).T, self.W, self.V))):
-                found.append((self._hidden(a, bits, W) @ V[:, :, None]).squeeze(2))
+                found.append(torch.linalg.vecdot(self._hidden(a, bits, W), V[:, None]))
                 a = a + bits.T @ W
             return (torch.cat(found).T + self.b).view_as(x)
 
