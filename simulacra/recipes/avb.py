@@ -36,8 +36,8 @@ def avb(spec: Spec, size: int, options: AVBOptions) -> Plan:
 
     command   simulacra train avb --data mnist
     budget    100 passes over small sets, at most 40 000 steps
-    score     MNIST, 8 latents, 40 000 steps: log p(x) above −93.2 ± 0.9 nats on the first 1 000 test images, 0.6 more than
-              a vae's, after 62 minutes on one CPU core (docs/results.md)
+    score     MNIST, 8 latents, 40 000 steps: log p(x) above −93.2 ± 0.9 nats on the first 1 000 test images, 0.6 more
+              than a vae's, after 62 minutes on one CPU core (docs/results.md)
     """
     options = settle(spec, options)
     model, rate = AVB(options.part(AVBConfig), spec), schedule(options.schedule)
