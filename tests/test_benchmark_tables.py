@@ -517,7 +517,8 @@ def test_visits_of_chains_by_hand():
     """Five ones, a guess, one 2, five ones again; four threes, a guess, six threes. Two changes in 23 steps."""
     first, second = [1] * 5 + [-1, 2] + [1] * 5, [3] * 4 + [-1] + [3] * 6 + [7]
     found = chains.visits(torch.tensor([first, second]))
-    assert found == {"each": [1, 1], "all": 2, "changes": pytest.approx(100 * 3 / 24), "sure": pytest.approx(22 / 24)}
+    rates = {"changes": pytest.approx(100 * 3 / 24), "sure": pytest.approx(22 / 24)}
+    assert found == {"once": [2, 2], "each": [1, 1], "all": 2, **rates}
     assert chains.stays(torch.tensor([4] * 4 + [-1] * 9)) == set()
 
 
