@@ -20,16 +20,15 @@ latents; 13 minutes. The bounds are 7 TFLOP for each; 4 minutes.
 from pathlib import Path
 from typing import Any
 
-import torch
 from torch import Tensor
 
 import simulacra
 from benchmarks.tables import Row, Table, conduct, markdown, with_error
 from simulacra.metrics.hamiltonian import HamiltonianAIS
-from simulacra.metrics.likelihood import weighted_bound
+from simulacra.metrics.likelihood import weighted_bounds
 
 STEPS, IMAGES = 40_000, 100
-WEIGHTS, BOUNDED, AT_A_TIME = 5000, 1000, 20
+WEIGHTS, BOUNDED = 5000, 1000
 MODELS = {
     "vae": ("vae", {"latent": "8"}),
     "avb": ("avb", {"latent": "8"}),
@@ -74,9 +73,7 @@ def judge(run: Path) -> dict[str, Any]:
 
 def weighed(model: Any, x: Tensor) -> dict[str, Any]:
     """The importance weighted bound of every row, and how many weights count."""
-    parts = zip(range(0, len(x), AT_A_TIME), x.split(AT_A_TIME))
-    found = [weighted_bound(model, rows, WEIGHTS, start=start) for start, rows in parts]
-    bounds, effective = (torch.cat(columns) for columns in zip(*found))
+    bounds, effective = weighted_bounds(model, x, WEIGHTS)
     return {"iwae": [round(bound, 3) for bound in bounds.tolist()], "effective_weights": effective.mean().item()}
 
 

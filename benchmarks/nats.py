@@ -26,11 +26,9 @@ tried, in a pilot of 40 000 steps on 55 000 training images.
 from pathlib import Path
 from typing import Any
 
-import torch
-
 import simulacra
 from benchmarks.tables import Row, Table, conduct, markdown, with_error
-from simulacra.metrics.likelihood import ROWS_AT_A_TIME, weighted_bound
+from simulacra.metrics.likelihood import weighted_bounds
 
 STEPS, AS_IT_COMES, LATENT, LATENTS = 120_000, 40_000, "50", "100,50"
 COMMON = {"width": "200", "depth": "2", "batch": "100"}
@@ -65,8 +63,7 @@ def judge(run: Path) -> dict[str, Any]:
     kept["active"] = [found["active_units"].value, found["active_units"].facts["latents"]]
     model: Any = simulacra.load(run)
     pixels: Any = simulacra.open_data("mnist", split="test").data
-    parts = zip(range(0, FIRST, ROWS_AT_A_TIME), (pixels[:FIRST] / 127.5 - 1.0).split(ROWS_AT_A_TIME))
-    bounds = torch.cat([weighted_bound(model, x, 5000, seed=0, start=start)[0] for start, x in parts])
+    bounds, _ = weighted_bounds(model, pixels[:FIRST] / 127.5 - 1.0, 5000)
     return kept | {"iwae_5000": [round(bound, 3) for bound in bounds.tolist()]}
 
 

@@ -80,9 +80,7 @@ class IWAE(ModelMeasure):
         samples = self.config.samples
 
         def record(first: int, rows: Tensor) -> Tensor:
-            parts = zip(range(first, first + len(rows), ROWS_AT_A_TIME), rows.split(ROWS_AT_A_TIME))
-            bounds = [weighted_bound(model, x, samples, seed=setting.seed, start=start) for start, x in parts]
-            return torch.cat([_columns(value, effective, rows[0].numel()) for value, effective in bounds])
+            return _columns(*weighted_bounds(model, rows, samples, seed=setting.seed, start=first), rows[0].numel())
 
         records = of_all_rows(self.name, setting, self.config.images, record)
         log_z = model.partition(seed=setting.seed) if isinstance(model, HasPartition) else None
@@ -90,6 +88,16 @@ class IWAE(ModelMeasure):
         facts = {"kind": kind, "samples": samples, "effective_samples": records[:, 1].mean().item()}
         score = _score(records, **facts, bits_per_dimension=_bits(records, records[0, 2].item()))
         return {"iwae": _with_log_z(score, model, setting)}
+
+
+def weighted_bounds(
+    model: HasLogWeights, x: Tensor, samples: int, *, seed: int = 0, start: int = 0
+) -> tuple[Tensor, Tensor]:
+    """`weighted_bound` of any number of rows, 20 at a time."""
+    parts = zip(range(start, start + len(x), ROWS_AT_A_TIME), x.split(ROWS_AT_A_TIME))
+    found = [weighted_bound(model, rows, samples, seed=seed, start=first) for first, rows in parts]
+    bounds, effective = zip(*found)
+    return torch.cat(bounds), torch.cat(effective)
 
 
 def weighted_bound(
