@@ -27,6 +27,8 @@ def _alone(value: Any) -> Any:
 
 Numbers = Annotated[tuple[float, ...], BeforeValidator(_alone)]
 """Any number of numbers, also one by itself."""
+Shares = Annotated[tuple[Annotated[float, Field(ge=0, lt=1)], ...], BeforeValidator(_alone)]
+"""Shares of something, each from 0 to below 1, layer by layer; also one layer's by itself."""
 Sizes = Annotated[tuple[Annotated[int, Field(ge=1)], ...], BeforeValidator(_alone)]
 """How many units there are, layer by layer; also one layer's by itself."""
 

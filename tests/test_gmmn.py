@@ -148,7 +148,7 @@ def test_layers_lie_as_they_are_asked_for() -> None:
     [
         ({"code": "5"}, "--code is of the autoencoder.*--space code"),
         ({"bandwidths": "1,0"}, "above 0"),
-        ({"space": "code", "dropout": "1"}, "below 1"),
+        ({"space": "code", "dropout": "1"}, "dropout.*less than 1"),
         ({"space": "code", "dropout": "0.1,0.2,0.3"}, "2 layers of the encoder at most"),
         ({"autoencoder.lr": "0.5"}, "--space code"),
     ],

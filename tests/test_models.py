@@ -502,6 +502,11 @@ def test_the_ends_of_perceptrons_are_exact_for_points(spec, exact):
         ({}, ["Flatten", *LEAKY, *LEAKY, "Linear", "Identity"]),
         ({"depth": 1, "maxout": 3}, ["Flatten", "Linear", "Maxout", "Linear", "Identity"]),
         ({"depth": 1, "activation": "tanh"}, ["Flatten", "Linear", "Tanh", "Linear", "Identity"]),
+        (
+            {"dropout": (0.2, 0, 0.5)},
+            ["Flatten", "Dropout", "Linear", "LeakyReLU", "Linear", "LeakyReLU", "Dropout", "Linear", "Identity"],
+        ),
+        ({"depth": 1, "dropout": (0.2,)}, ["Flatten", "Dropout", "Linear", "LeakyReLU", "Linear", "Identity"]),
         ({"network": "dcgan"}, ["Conv2d", "LeakyReLU", "Conv2d", "LeakyReLU", "Flatten", "Linear"]),
         (
             {"network": "dcgan", "norm": "batch", "activation": "tanh"},
@@ -563,6 +568,8 @@ def test_what_residual_blocks_have_anyway_can_be_asked_for():
         ({"network": "mlp", "norm": "batch"}, "batch norm is of dcgan's discriminator, the network is mlp"),
         ({"network": "residual", "norm": "batch"}, "batch norm is of dcgan's discriminator, the network is residual"),
         ({"network": "residual", "activation": "tanh"}, "leave out activation"),
+        ({"network": "dcgan", "dropout": (0.5,)}, "dropout is of the mlp's layers, the network is dcgan"),
+        ({"network": "mlp", "dropout": (0.5, 0.5, 0.5, 0.5)}, "dropout has 4 shares, the mlp 3 layers"),
     ],
 )
 def test_an_option_that_a_discriminator_would_ignore_is_refused(options, words):

@@ -233,6 +233,20 @@ def test_a_perceptron_of_maxout_units_has_so_many_linear_ones_each_and_no_activa
         assert torch.equal(network.layers[:3](x), pieces.amax(1))
 
 
+def test_a_perceptron_loses_shares_of_its_inputs_while_it_learns_alone():
+    """Weights are 1: of n inputs at 1 and a hidden unit, a share of ½ leaves 2 times those kept, and those are n/2 ± 4
+    deviations of √n/2."""
+    n = 4096
+    network = MLP((n,), (1,), 1, 1, dropout=(0.5,))
+    for name, parameter in network.named_parameters():
+        nn.init.constant_(parameter, float(name.endswith("weight")))
+    torch.manual_seed(0)
+    kept = network(torch.ones(2, n)) / 2
+    assert not torch.equal(kept[0], kept[1])
+    assert (kept - n / 2).abs().max() < 4 * n**0.5 / 2
+    assert torch.equal(network.eval()(torch.ones(2, n)), torch.full((2, 1), float(n)))
+
+
 def bfloat16():
     return torch.autocast("cpu", torch.bfloat16)
 

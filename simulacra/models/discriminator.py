@@ -7,7 +7,7 @@ import torch
 from pydantic import Field
 from torch import nn
 
-from simulacra.config import Config
+from simulacra.config import Config, Shares
 from simulacra.data.spec import Spec
 from simulacra.errors import UserError
 from simulacra.networks.activations import ACTIVATIONS, Activation
@@ -38,6 +38,7 @@ class DiscriminatorConfig(Config):
     maxout: int = Field(
         default=0, ge=0, le=100, description="linear pieces of a maxout unit (mlp); 0 for the activation"
     )
+    dropout: Shares = Field(default=(), description="shares of their inputs that the mlp's layers lose while it learns")
     minibatch: Literal["none", "discrimination", "deviation"] = Field(
         default="none", description="a layer before the last in which rows see each other (Salimans 2016, Karras 2018)"
     )
@@ -82,6 +83,10 @@ def see_each_other(network: nn.Module, layer: Callable[[int], nn.Module]) -> Non
 def _check(config: DiscriminatorConfig) -> None:
     if config.maxout and config.network != "mlp":
         raise UserError(f"maxout units are the mlp's, the network is {config.network}: leave out maxout")
+    if config.dropout and config.network != "mlp":
+        raise UserError(f"dropout is of the mlp's layers, the network is {config.network}: leave it out")
+    if len(config.dropout) > config.depth + 1:
+        raise UserError(f"dropout has {len(config.dropout)} shares, the mlp {config.depth + 1} layers: leave some out")
     if config.dense and config.network != "dcgan":
         raise UserError(f"dense is of dcgan's layers, the network is {config.network}: leave it out")
     if config.norm == "batch" and config.network != "dcgan":
@@ -93,8 +98,16 @@ def _check(config: DiscriminatorConfig) -> None:
 def _network(config: DiscriminatorConfig, spec: Spec) -> nn.Module:
     activation = ACTIVATIONS[config.activation]
     if config.network == "mlp":
-        points = spec.kind == "vector"
-        return MLP(spec.shape, (1,), config.width, config.depth, activation, maxout=config.maxout, exact=points)
+        return MLP(
+            spec.shape,
+            (1,),
+            config.width,
+            config.depth,
+            activation,
+            maxout=config.maxout,
+            dropout=config.dropout,
+            exact=spec.kind == "vector",
+        )
     if config.network == "residual":
         return ResidualDiscriminator(spec.image_shape, 1, config.width)
     network = Downsampler(spec.image_shape, 1, config.width, config.norm == "batch", activation, config.dense)

@@ -10,7 +10,7 @@ from torch import Tensor, nn
 
 from simulacra import randomness
 from simulacra.buffers import evaluating
-from simulacra.config import Config, Numbers, Sizes
+from simulacra.config import Config, Shares, Sizes
 from simulacra.costs.matching import mmd2, root_mmd
 from simulacra.costs.reconstruction import bernoulli
 from simulacra.data.spec import Spec
@@ -88,7 +88,7 @@ class CodeGMMNConfig(GMMNConfig):
 
     code: int = Field(default=32, ge=1, description="units of the autoencoder's code, each in (0, 1)")
     encoder: Sizes = Field(default=(1024,), description="units of the encoder's hidden layers; the decoder mirrors it")
-    dropout: Numbers = Field(
+    dropout: Shares = Field(
         default=(0.2, 0.5), description="share of the inputs that each layer of the encoder loses while it learns"
     )
     activation: Literal["relu", "sigmoid"] = Field(default="relu", description="the autoencoder's hidden layers")

@@ -1,6 +1,6 @@
 """Multilayer perceptrons."""
 
-from collections.abc import Callable
+from collections.abc import Callable, Sequence
 from math import prod
 
 from torch import Tensor, nn
@@ -22,8 +22,9 @@ class MLP(nn.Module):
     """`depth` hidden layers of `width` units between flattened inputs of any shape and outputs `[N, *outputs]`.
 
     `activation` makes each hidden layer's nonlinearity, `final` the output's. `batch_norm`: before each nonlinearity.
-    `maxout`: units that are the largest of so many linear ones, instead of `activation`; 0 for none. `exact`: the first
-    and the last layer in full precision, for points, whose coordinates mean more than bfloat16's three digits.
+    `maxout`: units that are the largest of so many linear ones, instead of `activation`; 0 for none. `dropout`: shares
+    of their inputs that the first linear layers lose in training. `exact`: the first and the last layer in full
+    precision, for points, whose coordinates mean more than bfloat16's three digits.
     """
 
     def __init__(
@@ -37,18 +38,21 @@ class MLP(nn.Module):
         *,
         batch_norm: bool = False,
         maxout: int = 0,
+        dropout: Sequence[float] = (),
         exact: bool = False,
     ) -> None:
         super().__init__()
         sizes = [prod(inputs)] + [width] * depth
         ends = Exact if exact else nn.Linear
+        losses = [[nn.Dropout(share)] if share else [] for share in dropout] + [[]] * (depth + 1 - len(dropout))
         hidden: list[nn.Module] = []
         for number, (a, b) in enumerate(zip(sizes, sizes[1:])):
             units = b * (maxout or 1)
+            hidden += losses[number]
             hidden += [(nn.Linear if number else ends)(a, units, bias=not batch_norm)]
             hidden += [nn.BatchNorm1d(units)] if batch_norm else []
             hidden += [Maxout(maxout) if maxout else activation()]
-        self.layers = nn.Sequential(nn.Flatten(), *hidden, ends(sizes[-1], prod(outputs)), final())
+        self.layers = nn.Sequential(nn.Flatten(), *hidden, *losses[depth], ends(sizes[-1], prod(outputs)), final())
         self.outputs = outputs
 
     def forward(self, x: Tensor) -> Tensor:

@@ -5,6 +5,7 @@ from typing import Literal
 
 from pydantic import Field
 
+from simulacra.config import Shares
 from simulacra.costs.adversarial import OBJECTIVES
 from simulacra.data.spec import Spec
 from simulacra.errors import UserError
@@ -34,6 +35,10 @@ class GANOptions(TwoPlayerOptions):
     )
     maxout: int = Field(
         default=0, ge=0, le=100, description="linear pieces of the discriminator's maxout units; 0 for none"
+    )
+    dropout: Shares = Field(
+        default=(),
+        description="shares of their inputs that the discriminator's layers lose while it learns (paper: 0.2,0.5,0.5)",
     )
 
 

@@ -4,7 +4,7 @@ from typing import Literal
 
 from pydantic import Field
 
-from simulacra.config import Numbers, Sizes
+from simulacra.config import Numbers, Shares, Sizes
 from simulacra.data.spec import Spec
 from simulacra.errors import UserError
 from simulacra.game import Game, Move, Player, Round, Stage
@@ -37,7 +37,7 @@ class GMMNOptions(GMMNConfig):
     )
     code: int | None = Field(default=None, ge=1, description="units of a code (32)")
     encoder: Sizes | None = Field(default=None, description="units of the encoder's hidden layers (1024)")
-    dropout: Numbers | None = Field(
+    dropout: Shares | None = Field(
         default=None, description="share of the inputs that each layer of the encoder loses while it learns (0.2,0.5)"
     )
     activation: Literal["relu", "sigmoid"] | None = Field(
@@ -103,10 +103,8 @@ def resolve(spec: Spec, options: GMMNOptions) -> GMMNOptions:
         own = {}
     settled = {name: value for name, value in own.items() if getattr(options, name) is None}
     chosen = options.model_copy(update=settled)
-    if chosen.dropout and not (all(0 <= share < 1 for share in chosen.dropout) and len(chosen.dropout) <= layers):
-        raise UserError(
-            f"--dropout takes shares from 0 to below 1, one for each of {layers} layers of the encoder at most"
-        )
+    if len(chosen.dropout or ()) > layers:
+        raise UserError(f"--dropout takes a share for each of {layers} layers of the encoder at most")
     sigmas = chosen.bandwidths or _bandwidths(spec, chosen)
     if min(sigmas) <= 0:
         raise UserError("--bandwidths are squared distances, all above 0")

@@ -112,6 +112,7 @@ CASES = [
     recipe("gan", "ring", per_sample=False, width="16", latent="3", objective="hinge", spectral="true"),
     recipe("gan", "ring", width="16", latent="3", orthonormal="1e-3", generator_steps="2"),
     recipe("gan", "ring", width="16", latent="3", maxout="3", generator_norm="batch", per_sample=False),
+    recipe("gan", "ring", width="16", latent="3", dropout="0.2,0.5", r1="0.1", per_sample=False),
     recipe("gan", "ring", width="16", latent="3", r1="1.0", r2="0.5", fade="0.1", r1_every="2"),
     recipe("gan", "ring", width="16", latent="3", rest_above="0.56", r1="1.0", r1_every="2", **RESTLESS),
     recipe("gan", "ring", width="16", latent="3", generator_steps="2", discriminator_steps="3"),
