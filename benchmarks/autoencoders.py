@@ -19,6 +19,7 @@ from tempfile import TemporaryDirectory
 from typing import Any
 
 import matplotlib
+import numpy as np
 import torch
 from torch import Tensor
 from torch.distributions import MultivariateNormal
@@ -31,6 +32,7 @@ from simulacra.randomness import sample_normal
 
 matplotlib.use("Agg")
 import matplotlib.pyplot as plt
+from matplotlib.patches import Ellipse
 
 STEPS, LATENTS, SAMPLES, CODES = 20_000, (2, 20), 10_000, 10_000
 PICTURE = ROOT / "docs" / "images" / "autoencoders.png"
@@ -48,7 +50,7 @@ def rows() -> list[Row]:
 
 def unit(split: str, n: int) -> Tensor:
     """The first n images of a split, in [−1, 1]."""
-    return simulacra.open_data("mnist", split=split).data[:n] / 127.5 - 1.0
+    return simulacra.open_data("mnist", split=split).rows(np.arange(n)) / 127.5 - 1.0
 
 
 def fitted(codes: Tensor, noise: Tensor) -> Tensor:
@@ -95,16 +97,17 @@ def picture(folder: Path) -> None:
 
 
 def _map(place: Any, model: Any, name: str) -> None:
-    x, labels = unit("test", 2000), simulacra.open_data("mnist", split="test").labels[:2000]
+    x, labels = unit("test", 2000), simulacra.open_data("mnist", split="test").labels
+    assert labels is not None
     codes = model.encode(x)
-    place.scatter(*codes.T, c=labels, cmap="tab10", s=4)
+    place.scatter(*codes.T, c=labels[:2000], cmap="tab10", s=4)
     place.set(title=f"{name}: codes of test images", aspect="equal")
     if not hasattr(model, "posterior"):
         return
     with evaluating(model):
         spread = (0.5 * model.posterior(model.likelihood.unit(x[:200])).log_variance).exp()
     for centre, width in zip(codes[:200].tolist(), spread.tolist()):
-        place.add_patch(matplotlib.patches.Ellipse(centre, 2 * width[0], 2 * width[1], fill=False, lw=0.4))
+        place.add_patch(Ellipse(centre, 2 * width[0], 2 * width[1], fill=False, lw=0.4))
 
 
 def lines(done: dict[str, dict[str, Any]]) -> list[list[object]]:

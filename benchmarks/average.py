@@ -1,6 +1,6 @@
 """Does the moving average of the weights help? A run's newest checkpoint judged twice: raw and averaged.
 
-    python benchmarks/average.py RUN
+    python -m benchmarks.average RUN
 
 For a run of a generator on MNIST: entropy of the classes that the extractor *mnist* names on 10 000 samples (seed 0),
 and its mean confidence, of the raw weights with the running statistics they were trained with, and of the average with
@@ -10,19 +10,18 @@ statistics re-estimated for it.
 import json
 import sys
 from pathlib import Path
+from typing import Any
 
 import torch
 
+from benchmarks.digits import read_digits
 from simulacra import checkpoint
 from simulacra.artifact import load
 from simulacra.ema import statistics_reestimated
-from simulacra.features.catalogue import find_extractor
-from simulacra.images import to_uint8
 
 
-def judge(model) -> dict[str, float]:
-    extractor = find_extractor("mnist", model.spec)
-    found = extractor(to_uint8(model.sample(10_000, seed=0))).logits.softmax(1)
+def judge(model: Any) -> dict[str, float]:
+    found = read_digits(model, model.sample(10_000, seed=0))
     share = torch.bincount(found.argmax(1), minlength=10) / len(found)
     entropy = -(share * share.clamp_min(1e-12).log()).sum().item()
     return {"entropy_nats": round(entropy, 4), "confidence": round(found.max(1).values.mean().item(), 4)}

@@ -25,12 +25,12 @@ import torch
 from torch import Tensor
 
 import simulacra
+from benchmarks.digits import read_digits
 from benchmarks.tables import ROOT, Row, Table, conduct, markdown, pictured
 from simulacra import figures, images
 from simulacra.capabilities import Corrupts
 from simulacra.data import open_data
 from simulacra.data.batch import to_unit
-from simulacra.features.catalogue import find_extractor
 
 STEPS, CHAINS, LENGTH, SAMPLES, SURE, STAY, SHOWN = 20_000, 10, 1000, 2000, 0.9, 5, 30
 HEAT = 1.5  # noise of a hot chain, in parts of that of training
@@ -66,10 +66,7 @@ def key(name: str) -> str:
 
 def read(chains: Tensor, model: Any) -> Tensor:
     """The digit of every state `[n, steps]`, −1 where the classifier is not sure."""
-    extractor = find_extractor("mnist", model.spec)
-    parts = images.to_uint8(chains.flatten(0, 1)).split(1000)
-    shares = torch.cat([extractor(part).logits.softmax(1) for part in parts])  # type: ignore[reportOptionalMemberAccess]
-    sure, digits = shares.max(1)
+    sure, digits = read_digits(model, chains.flatten(0, 1)).max(1)
     return torch.where(sure >= SURE, digits, -1).unflatten(0, chains.shape[:2])
 
 

@@ -42,7 +42,8 @@ def network(net: DBN, classes: int, start: str, seed: int) -> nn.Sequential:
     weights = [*((layer.recognition, layer.hidden_bias) for layer in net.directed), tops]
     layers: list[nn.Module] = [nn.Flatten()]
     for weight, bias in weights:
-        linear = nn.Linear(*weight.shape)
+        units, above = weight.shape
+        linear = nn.Linear(units, above)
         with torch.no_grad():
             linear.weight.copy_(weight.T if start == "net" else torch.randn(weight.T.shape) / weight.shape[0] ** 0.5)
             linear.bias.copy_(bias if start == "net" else torch.zeros_like(bias))
@@ -149,7 +150,9 @@ def teach(net: DBN, table: Table, numbers: Sequence[int], seeds: int) -> None:
         for seed in range(seeds):
             if (key := f"{labels}-{seed}") in (done := table.done()):
                 continue
-            rates = {start: RATES if not seed else (done[f"{labels}-0"][start]["rate"],) for start in STARTS}
+            rates: dict[str, Sequence[float]] = {
+                start: RATES if not seed else (done[f"{labels}-0"][start]["rate"],) for start in STARTS
+            }
             table.keep(key, compare(net, train, test, labels, seed, rates) | facts)
             print(f"{key}: done", flush=True)
 

@@ -10,6 +10,7 @@ of batch norm re-estimated; lower is better.
 
 import argparse
 
+import numpy as np
 import torch
 from scipy import linalg
 
@@ -40,7 +41,7 @@ def features(extractor: Extractor, x: torch.Tensor) -> torch.Tensor:
 
 def frechet(a: torch.Tensor, b: torch.Tensor) -> float:
     """Fréchet distance between Gaussians fitted to two sets of features."""
-    root = linalg.sqrtm((a.T.cov() @ b.T.cov()).numpy()).real
+    root = np.real(np.asarray(linalg.sqrtm((a.T.cov() @ b.T.cov()).numpy())))
     return ((a.mean(0) - b.mean(0)).square().sum() + a.T.cov().trace() + b.T.cov().trace() - 2 * root.trace()).item()
 
 
@@ -49,7 +50,7 @@ def main() -> None:
     parser.add_argument("--steps", type=int, default=5500)
     steps = parser.parse_args().steps
     device, source, kind = choose_device("cpu"), open_data("mnist"), find("dcgan")
-    plan = build(kind, source, kind.options(average=None), 0, device)
+    plan = build(kind, source, kind.options(**{"average": None}), 0, device)
     game, generator = plan.stages[0].game, plan.players["generator"]
     averages = {
         f"t/(t+10), at most {d}": Average(generator.parameters, d) for d in (0.99, 0.995, 0.999, 0.9995, 0.9999)

@@ -176,7 +176,7 @@ def judge(run: Path) -> dict[str, Any]:
     """KID with its error and along the training, the augmentation's last p, and leaks."""
     path = extractor_in(run.parent)
     score = evaluate(run, metrics=["kid"], features=str(path), samples=SAMPLES).scores["kid"]
-    samples = simulacra.load(run).sample(SHOWN, seed=1).cpu()  # type: ignore[reportCallIssue]
+    samples = simulacra.load(run).sample(SHOWN, seed=1).cpu()
     found = {"kid": score.value, "error": score.standard_error, "curve": curve(run, "kid"), "p": last_probability(run)}
     return found | {"leaks": leaks(run.parent, samples), "extractor": load(path).record.accuracy}
 

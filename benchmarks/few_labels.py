@@ -68,7 +68,7 @@ def judge(run: Path) -> dict[str, Any]:
     test, model = open_data("mnist", split="test"), simulacra.load(run)
     assert test.labels is not None
     assert isinstance(test.data, torch.Tensor)
-    logits = model.classify(to_unit(test.data))  # type: ignore[reportAttributeAccessIssue]
+    logits = model.classify(to_unit(test.data))
     return {"error": error(logits, test.labels), "images": len(test)}
 
 

@@ -38,9 +38,8 @@ import torch
 from torch import Tensor
 
 import simulacra
+from benchmarks.digits import read_digits
 from benchmarks.tables import ROOT, Row, Table, conduct, curve, draw_images, markdown
-from simulacra.features.catalogue import find_extractor
-from simulacra.images import to_uint8
 from simulacra.models.infogan import InfoGAN
 
 matplotlib.use("Agg")
@@ -78,12 +77,11 @@ def purity(read: Tensor) -> Purity:
 
 def read_categories(model: InfoGAN, each: int) -> Tensor:
     """The digits that `mnist` reads in `each` samples of every category, int64 `[categories, each]`."""
-    extractor = find_extractor("mnist", model.spec)
     found = []
     for category in range(model.config.categories):
         z, _, continuous = drawn(model, each, seed=category)
         x = model.decode(model.coded(z, torch.full((each,), category), continuous))
-        found.append(extractor(to_uint8(x.cpu())).logits.argmax(1))  # type: ignore[reportOptionalMemberAccess]
+        found.append(read_digits(model, x).argmax(1))
     return torch.stack(found)
 
 

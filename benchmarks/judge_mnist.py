@@ -1,6 +1,6 @@
 """The MNIST rows of docs/results.md, from a finished run.
 
-    python benchmarks/judge_mnist.py RUN [--pictures FOLDER]
+    python -m benchmarks.judge_mnist RUN [--pictures FOLDER]
 
 A model with a bound on log p(x): test −ELBO in nats on all 10 000 test images, binarised once (seed 0), one latent
 each.
@@ -15,10 +15,10 @@ from pathlib import Path
 import torch
 
 import simulacra
+from benchmarks.digits import read_digits
 from simulacra.capabilities import HasLogProb, Reconstructs
 from simulacra.data import Batch, Feed, open_data
-from simulacra.features.catalogue import find_extractor
-from simulacra.images import to_uint8, write_grid
+from simulacra.images import write_grid
 
 
 def test_batch() -> Batch:
@@ -33,9 +33,8 @@ def likelihood(model, x: torch.Tensor) -> dict:
 
 
 def classes(model, test: Batch) -> dict:
-    extractor = find_extractor("mnist", model.spec)
     rows = {"samples": model.sample(10_000, seed=0), "real": test.x, "noise": 2 * torch.rand(10_000, 1, 28, 28) - 1}
-    found = {name: extractor(to_uint8(x.cpu())).logits.softmax(1) for name, x in rows.items()}
+    found = {name: read_digits(model, x) for name, x in rows.items()}
     share = torch.bincount(found["samples"].argmax(1), minlength=10) / len(found["samples"])
     return {
         "entropy_nats": -(share * share.clamp_min(1e-12).log()).sum().item(),

@@ -79,8 +79,8 @@ METHODS |= {f"packed {m}": PACGAN | pack for m, pack in PACKS.items()}
 METHODS |= {f"packed {m}, fast": PACGAN | FAST | pack for m, pack in PACKS.items()}
 SEEDS = {"recommended": 10, "longer": 10, "batch norm": 1, "minimax": 1}
 SEEDS |= {"recommended, bfloat16": 10, "longer, bfloat16": 10}
-LENGTHS = dict.fromkeys(("recommended", "batch norm", "minimax", "unrolled", "unrolled, 0.001", "wgan-gp, k 5"), FEWER)
-LENGTHS |= {"recommended, bfloat16": FEWER}
+SHORT = "recommended", "batch norm", "minimax", "unrolled", "unrolled, 0.001", "wgan-gp, k 5", "recommended, bfloat16"
+LENGTHS: dict[str, int] = dict.fromkeys(SHORT, FEWER)
 LENGTHS |= {name: FEWER for name in METHODS if name.endswith("fast")}
 WORLDS = {"ring": RING, "grid": GRID}
 

@@ -104,7 +104,7 @@ def pixels(array: np.ndarray) -> Tensor:
 
 def judge(run: Path) -> dict[str, Any]:
     """Both Parzen estimates, [nats, error, sigma], what is to be said of them, and FID."""
-    samples = simulacra.load(run).sample(ORIGINAL.samples, seed=0)  # type: ignore[attr-defined]
+    samples = simulacra.load(run).sample(ORIGINAL.samples, seed=0)
     fake = (0.5 * (samples + 1)).flatten(1).cpu()
     scores = [windowed(fake, config) for config in (ORIGINAL, VARIANT)]
     fid = simulacra.evaluate(run, metrics=("fid",), features="mnist", samples=10_000, quiet=True).scores["fid"]

@@ -29,7 +29,7 @@ BLOCKS, STEPS, BATCH, HIDDEN = 7, 60, 100, 500
 
 def ours(**options: object) -> Callable[[int], None]:
     kind, source = find("rbm"), open_data("binarized_mnist")
-    plan = build(kind, source, kind.options(hidden=HIDDEN, batch=BATCH, **options), 0, torch.device("cpu"))
+    plan = build(kind, source, kind.options(**{"hidden": HIDDEN, "batch": BATCH, **options}), 0, torch.device("cpu"))
     game, feed = plan.stages[0].game, Feed(source, seed=0, batch=BATCH)
     return lambda number: void(game.step(lambda k: feed.at(number + k), Clock(step=number)))
 

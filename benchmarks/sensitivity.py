@@ -78,6 +78,8 @@ def images() -> tuple[dict[str, torch.Tensor], dict[str, torch.Tensor]]:
     """Images uint8 by set, and labels: R, A, B, the faults, the test images and the last sixth of the training set."""
     train, test = open_data("mnist"), open_data("mnist", split="test")
     order = np.random.default_rng(0).permutation(50_000)
+    assert train.labels is not None
+    assert test.labels is not None
     x, y = train.rows(order), train.labels[torch.from_numpy(order)]
     r, a, *more = (slice(k * COUNT, (k + 1) * COUNT) for k in range(6))
     rest = slice(2 * COUNT, None)
@@ -184,7 +186,7 @@ def main() -> None:
             found = {name: of_model(kind, model, x, name) for name in (*"ABCDE", *FAULTS)}
         else:
             continue
-        for name in found["A"]:
+        for name in found["A"] or ():
             line, hits = row(name, found)
             right, total = right + hits, total + len(FAULTS)
             print(line, flush=True)

@@ -20,6 +20,7 @@ from simulacra.recipes import find
 from simulacra.session import build
 
 STEPS, LINKS, PHOTOGRAPHS = 500, 200_000, 1_000
+SMALL = {"width": 8, "batch": 16}
 
 
 def photographs(place: Path) -> Path:
@@ -49,8 +50,8 @@ def measure(folder: str) -> None:
     """Train in this process, then print the megabytes."""
     device, kind = choose_device("cpu"), find("dcgan")
     source = open_data(f"folder:{folder}", size=(32, 32), stream=True)
-    plan = build(kind, source, kind.options(width=8, batch=16), 0, device)
-    feed = Feed(source, seed=0, batch=16, workers=2, channels_last=True)
+    plan = build(kind, source, kind.options(**SMALL), 0, device)
+    feed = Feed(source, seed=0, batch=SMALL["batch"], workers=2, channels_last=True)
     table = Table(precision=autocast(choose_precision("auto", device), device))
     for step in range(STEPS):
         plan.stages[0].game.step(lambda k, step=step: feed.at(step), Clock(step=step), table)

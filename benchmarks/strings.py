@@ -36,7 +36,7 @@ def rows() -> list[Row]:
 
 def judge(run: Path) -> dict[str, Any]:
     """The scores of the finished run, with their errors, and the share along the training."""
-    measure, rows = Grammar(), simulacra.load(run).sample(SAMPLES, seed=0)  # type: ignore[attr-defined]
+    measure, rows = Grammar(), simulacra.load(run).sample(SAMPLES, seed=0)
     measure.update("fake", Seen(torch.arange(SAMPLES), rows))
     scores = measure.compute()
     found = {name: score.value for name, score in scores.items()}

@@ -27,8 +27,9 @@ from torchvision.datasets import ImageFolder
 
 from simulacra.data import Feed, open_data
 from simulacra.game import Clock, Table
+from simulacra.models.gan import GAN
 from simulacra.precision import autocast, choose_device, choose_precision
-from simulacra.recipes import find
+from simulacra.recipes import Plan, find
 from simulacra.session import build, has_convolutions
 
 BLOCKS, BATCH, IMAGES = 5, 64, 4096
@@ -96,9 +97,7 @@ def seconds(step: Callable[[], None], count: int, device: torch.device) -> float
     return (time.perf_counter() - began) / count
 
 
-def ours(
-    name: str, size: int, precision: str, options: dict, device: torch.device
-) -> tuple[Callable[[], None], object]:
+def ours(name: str, size: int, precision: str, options: dict, device: torch.device) -> tuple[Callable[[], None], Plan]:
     kind, source = find(name), open_data("mnist", size=(size, size))
     plan = build(kind, source, kind.options(**options), 0, device)
     game = plan.stages[0].game
@@ -121,9 +120,10 @@ def compare(name: str, size: int, options: dict, count: int, device: torch.devic
         for precision in ("float32", "auto"):
             contenders[precision], plan = ours(name, size, precision, options, device)
         nets = {n: copy.deepcopy(p.module).to(memory_format=torch.contiguous_format) for n, p in plan.players.items()}
-        generator = nets["generator"].generator
         batches = tutorial_data(Path(folder), size)()
-        play = tutorial_step(generator, nets["discriminator"], plan.options.latent, device)
+        model = nets["generator"]
+        assert isinstance(model, GAN)
+        play = tutorial_step(model.generator, nets["discriminator"], model.config.latent, device)
         contenders = {"tutorial": lambda: play(next(batches)), **contenders}
         for step in contenders.values():
             seconds(step, max(count // 2, 3), device)

@@ -17,6 +17,7 @@ import torch
 from simulacra.data import Spec
 from simulacra.data.batch import Batch
 from simulacra.game import Clock, Game, Player, Table
+from simulacra.models.gan import GAN
 from simulacra.recipes import find
 
 SPEC = Spec(kind="image", shape=(1, 32, 32), classes=None)
@@ -39,15 +40,16 @@ def game(width: int, **options: object) -> tuple[Game, Mapping[str, Player]]:
     return plan.stages[0].game, plan.players
 
 
-def ours(played: Game, batch: int) -> Callable[[int], None]:
+def ours(played: Game, batch: int) -> Callable[[int], object]:
     """A step through the kernel."""
     images, table = rows(batch), Table()
-    return lambda step: played.step(lambda k: images, Clock(step=step), table) and None
+    return lambda step: played.step(lambda k: images, Clock(step=step), table)
 
 
-def by_hand(players: Mapping[str, Player], batch: int) -> Callable[[int], None]:
+def by_hand(players: Mapping[str, Player], batch: int) -> Callable[[int], object]:
     """The same step as people write it: fused Adam, one critic update with penalty, one generator update."""
     critic, model = players["discriminator"].module, players["generator"].module
+    assert isinstance(model, GAN)
     x = rows(batch).x
     optimizers = [torch.optim.Adam(m.parameters(), 2e-4, (0.5, 0.999), fused=True) for m in (critic, model)]
 
@@ -74,7 +76,7 @@ def by_hand(players: Mapping[str, Player], batch: int) -> Callable[[int], None]:
     return step
 
 
-def timed(ways: dict[str, Callable[[int], None]], steps: int) -> dict[str, float]:
+def timed(ways: Mapping[str, Callable[[int], object]], steps: int) -> dict[str, float]:
     """Milliseconds per step of each way: medians over blocks that take turns."""
     found: dict[str, list[float]] = {name: [] for name in ways}
     for way in ways.values():
@@ -95,7 +97,7 @@ def main() -> None:
     parser.add_argument("--batch", type=int, default=64)
     given = parser.parse_args()
 
-    def kernel(**options: object) -> Callable[[int], None]:
+    def kernel(**options: object) -> Callable[[int], object]:
         return ours(game(given.width, **options)[0], given.batch)
 
     found = timed({"by hand": by_hand(game(given.width)[1], given.batch), "kernel": kernel(**PENALISED)}, STEPS)

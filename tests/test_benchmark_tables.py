@@ -16,6 +16,7 @@ from benchmarks import (
     chains,
     cogan,
     conditional,
+    digits,
     dbn_few_labels,
     endurance,
     few_images,
@@ -177,7 +178,7 @@ def test_each_category_is_read_on_its_own(generator_of_codes, monkeypatch):
             digits = ((x.flatten() / 127.5 - 1) * 10).round().long()
             return type("Said", (), {"logits": torch.eye(10)[digits]})()
 
-    monkeypatch.setattr(infogan, "find_extractor", lambda *_: Pixel())
+    monkeypatch.setattr(digits, "find_extractor", lambda *_: Pixel())
     assert torch.equal(infogan.read_categories(model, 4), torch.arange(10)[:, None].expand(10, 4))
 
 

@@ -3,7 +3,7 @@
 from abc import ABC
 from collections.abc import Callable, Iterator
 from contextlib import contextmanager
-from typing import ClassVar
+from typing import TYPE_CHECKING, Any, ClassVar
 
 import torch
 from torch import Tensor, nn
@@ -19,6 +19,11 @@ class Model(nn.Module, ABC):
 
     name: ClassVar[str]
     Config: ClassVar[type[settings.Config]]
+
+    if TYPE_CHECKING:
+
+        def __getattr__(self, name: str) -> Any:
+            """What a loaded model can do beyond this, a type checker cannot know."""
 
     def __init__(self, config: settings.Config, spec: Spec) -> None:
         super().__init__()
