@@ -46,7 +46,7 @@ def write(
         if only is not None and name not in only:
             continue
         if name == SAMPLES:
-            images.write(model.sample(64, seed=seed).cpu(), place(name), model.spec)  # type: ignore[attr-defined]
+            images.write(model.sample(64, seed=seed).cpu(), place(name), model.spec)
         else:
             figure = next(figure for figure in FIGURES if figure.name == name)
             images.write_grid(figure.draw(model, source, seed).cpu(), place(name), figure.columns)
