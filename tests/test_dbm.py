@@ -56,7 +56,7 @@ def test_the_whole_is_one_machine(hidden: tuple[int, ...]) -> None:
 
 
 def test_the_bound_is_below_the_truth_and_stands_where_mean_field_does() -> None:
-    """Against the bound as it is written (eq. 6), by enumeration, at the means that `posterior` found."""
+    """Against the bound as it is written (eq. 7), by enumeration, at the means that `posterior` found."""
     dbm = model(2, 3, 2, mean_field=200)
     joint, layers = log_joint(dbm), layers_of(dbm)
     log_z = joint.flatten().logsumexp(0)

@@ -42,7 +42,7 @@ def free_bits(kl: Tensor, floor: float) -> Tensor:
 def warmed(progress: float, share: float) -> float:
     """A weight that rises from 0 to 1 while `progress` goes from 0 to `share`, both in [0, 1]: the warm-up of a
     divergence from the prior (Bowman et al. 2016, "Generating Sentences from a Continuous Space", §3.1; Sønderby et al.
-    2016, "Ladder Variational Autoencoders", §2.3), so that latents are of use before they are paid for in full."""
+    2016, "Ladder Variational Autoencoders"), so that latents are of use before they are paid for in full."""
     return progress / share if progress < share else 1.0
 
 

@@ -46,7 +46,7 @@ def mmd2(x: Tensor, y: Tensor, bandwidths: Sequence[float], *, unbiased: bool = 
 
 
 def root_mmd(x: Tensor, y: Tensor, bandwidths: Sequence[float], *, tile: int = TILE) -> Tensor:
-    """√MMD² of `mmd2` (Li et al. 2015, §3.3): its gradient is that of MMD² over twice its size, so that it does not
+    """√MMD² of `mmd2` (Li et al. 2015, §4.3): its gradient is that of MMD² over twice its size, so that it does not
     fade as the sets become alike; 0 where MMD² is below 1e-12. Raises ValueError as `mmd2` does."""
     return mmd2(x, y, bandwidths, tile=tile).clamp_min(LEAST).sqrt()
 
@@ -130,7 +130,7 @@ def _add(
 ) -> Tensor:
     """`times` the sum of k over one tile; its gradients by x and y are added to `gradients`, where they are asked for.
 
-    ∂k(x, y)/∂x = Σ_σ exp(−‖x − y‖²/2σ) (y − x)/σ (Li et al. 2015, eq. 5): with the slopes w_ij = Σ_σ k_σ/σ that is
+    ∂k(x, y)/∂x = Σ_σ exp(−‖x − y‖²/2σ) (y − x)/σ (Li et al. 2015, eq. 6): with the slopes w_ij = Σ_σ k_σ/σ that is
     Σ_j w_ij y_j − x_i Σ_j w_ij, a product of matrices and no `[N, M, D]`.
     """
     a, b = x[rows], y[columns]

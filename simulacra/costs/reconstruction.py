@@ -9,7 +9,7 @@ from torch.autograd import Function
 
 def bernoulli(logits: Tensor, x: Tensor) -> Tensor:
     """−log p(x) `[N]` of bits x ∈ {0, 1} under independent Bernoullis (Kingma & Welling 2014, appendix C.1); of
-    brightnesses x in [0, 1] the cross-entropy (Vincent et al. 2010, §2.1), which is its mean over bits drawn of them.
+    brightnesses x in [0, 1] the cross-entropy (Vincent et al. 2010, §2.2), which is its mean over bits drawn of them.
     """
     return _Bernoulli.apply(logits.flatten(1), x.flatten(1))  # type: ignore[no-any-return]
 

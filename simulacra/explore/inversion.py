@@ -1,5 +1,5 @@
 """Inversion: the latents whose pictures come nearest to given ones (Zhu et al. 2016, "Generative visual manipulation",
-§3.1; Creswell & Bharath 2018, "Inverting the generator of a GAN")."""
+§4.1; Creswell & Bharath 2018, "Inverting the generator of a GAN")."""
 
 import math
 from collections.abc import Callable

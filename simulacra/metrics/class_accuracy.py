@@ -8,7 +8,7 @@ from simulacra.play import Table
 
 class ClassAccuracy(Measure):
     """The share of generated rows of class y whose likeliest class, by the extractor's classifier, is y (Odena, Olah &
-    Shlens 2017, §4.2). The classifier's own mistakes count against the samples. 4 bytes are kept per row."""
+    Shlens 2017, §4.1). The classifier's own mistakes count against the samples. 4 bytes are kept per row."""
 
     name = "class_accuracy"
     better: ClassVar = {"class_accuracy": "higher"}

@@ -44,7 +44,7 @@ class Transition(Model, ABC):
 
     def walked_back(self, batch: Rows, at: At, steps: int) -> Terms:
         """−log p(x|·) `[N]` in nats, the mean over so many successive steps of a chain from x: all are asked for the x
-        that it started from (algorithm 1, with a fixed number of steps instead of a random one)."""
+        that it started from (walkback, §4, with a fixed number of steps instead of a random one)."""
         x = self.likelihood.unit(batch.x)
         state, losses = self.begin(x), []
         for _ in range(steps):

@@ -1,6 +1,6 @@
 """Deep Boltzmann machine (Salakhutdinov & Hinton 2009, "Deep Boltzmann Machines"; equations are its): layers with
 undirected weights between neighbours. Learned layer by layer with doubled weights (§3.1), then all together: mean field
-where there is data, persistent chains where there is none (§3, algorithm 1).
+where there is data, persistent chains where there is none (§2).
 
 Given the even layers (data among them) the odd ones are independent, and the other way round, so that the whole is one
 restricted Boltzmann machine between even and odd layers, most of whose weights are zero: its Gibbs sampler, free energy
@@ -142,7 +142,7 @@ class DBM(EnergyModel):
         from both sides hears from one; the last one has but one."""
         return [(layer, 1.0 if layer is self.coupled[-1] else 2.0) for layer in self.coupled]
 
-    # All together (§3)
+    # All together (§2)
 
     def cost(self, batch: Rows, at: At, gibbs: Gibbs, decay: float) -> Terms:
         """Minus the variational bound on log p(v), up to the entropy, which is held: F of the data beside the mean
@@ -154,7 +154,7 @@ class DBM(EnergyModel):
 
     @torch.no_grad()
     def posterior(self, v: Tensor) -> Tensor:
-        """v and the means μ of the other even layers `[N, E]`: mean field (eqs. 7 and 8), from a pass up through
+        """v and the means μ of the other even layers `[N, E]`: mean field (eq. 8), from a pass up through
         weights that are doubled but for the last, as each layer hears only from below."""
         machine, data = self.machine, v.shape[1]
         means = [v]
@@ -220,7 +220,7 @@ class DBM(EnergyModel):
         return torch.cat([self.base, *(torch.zeros_like(bias) for bias in self.biases[2::2])])
 
     def unnormalised(self, x: Tensor, *, seed: int = 0, start: int = 0) -> Tensor:
-        """The variational bound on log p(v) + log Z (eq. 6) in nats `[N]`: −F(v, μ) + H(μ), the odd layers summed out
+        """The variational bound on log p(v) + log Z (eq. 7) in nats `[N]`: −F(v, μ) + H(μ), the odd layers summed out
         given the even ones' means. Bits are drawn once per row, from (seed, row)."""
         with evaluating(self):
             noise = Draws(len(x), seed=seed, start=start, device=self.device)

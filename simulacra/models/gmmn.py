@@ -29,7 +29,7 @@ class GMMNConfig(Config):
 
 
 class GMMN(Model):
-    """A generator z ↦ x (§3.1). Inside, images are rows of numbers in [0, 1]; outside, they are in [−1, 1]."""
+    """A generator z ↦ x (§4.1). Inside, images are rows of numbers in [0, 1]; outside, they are in [−1, 1]."""
 
     name, Config = "gmmn", GMMNConfig
     config: GMMNConfig
@@ -95,7 +95,7 @@ class CodeGMMNConfig(GMMNConfig):
 
 
 class CodeGMMN(GMMN):
-    """GMMN+AE (§3.2): an autoencoder of the data, and a generator z ↦ code.
+    """GMMN+AE (§4.2): an autoencoder of the data, and a generator z ↦ code.
 
     The original's autoencoder has sigmoid units throughout, pretrained layer by layer. Here both its layers learn
     together, and their hidden units are rectified unless `activation` says otherwise."""
@@ -115,7 +115,7 @@ class CodeGMMN(GMMN):
 
     def reconstruction(self, batch: Rows, at: At) -> Terms:
         """What the autoencoder descends, `[N]`: the cross-entropy of pixels in nats, or the squared error of vectors,
-        the encoder's inputs dropped at random (§3.2)."""
+        the encoder's inputs dropped at random (§4.2)."""
         x = self.inner(batch.x)
         output = widen(self.autoencoder["decoder"](self.autoencoder["encoder"](x)))
         if self.spec.kind == "image":
@@ -149,7 +149,7 @@ Discrepancy = Literal["root", "squared", "unbiased"]
 
 
 class MomentMatching:
-    """The generator's cost: √MMD² (§3.3) of as many samples as there are rows, MMD² itself (eq. 3), or its unbiased
+    """The generator's cost: √MMD² (§4.3) of as many samples as there are rows, MMD² itself (eq. 3), or its unbiased
     estimate (Dziugaite et al. 2015), under a mixture of Gaussian kernels of these bandwidths."""
 
     def __init__(self, model: GMMN, bandwidths: Sequence[float], objective: Discrepancy = "root") -> None:

@@ -53,7 +53,7 @@ class InfoGAN(GAN):
 
 class InfoAdversary(Adversary):
     """min over G and Q, max over D, of V(D, G) − λ L_I(G, Q) (eq. 6); Q shares all of the discriminator but the head
-    of its own (§4; appendix C), and is trained by both players.
+    of its own (§6; appendix C), and is trained by both players.
 
     L_I is E log Q(c|x) + H(c) (eq. 5): a softmax for the category, weighed by `weight`; a Gaussian for each continuous
     code (§6), weighed by `continuous_weight`. Its `deviation` is 1 in the authors' published code on MNIST; None for

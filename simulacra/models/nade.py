@@ -52,7 +52,7 @@ class NADE(Autoregressive):
             return (torch.cat(found).T + self.b).view_as(x)
 
     def _hidden(self, a: Tensor, bits: Tensor, W: Tensor) -> Tensor:
-        """h `[B, N, H]` of B pixels with bits `[B, N]`, `a` being that of the first of them (eq. 2)."""
+        """h `[B, N, H]` of B pixels with bits `[B, N]`, `a` being that of the first of them (eq. 10)."""
         earlier = torch.ones(len(bits), len(bits)).tril(-1).to(bits)
         arguments = (earlier[:, None] * bits.T) @ W  # Σ_{j<i} W_j x_j within the block
         arguments += a

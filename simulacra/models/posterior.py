@@ -45,7 +45,7 @@ class Posterior(NamedTuple):
 
 class FullPosterior(NamedTuple):
     """q(z|x) = N(mean, LLᵀ) of any covariance: mean `[N, J]`, and lower triangular `factor` L `[N, J, J]` with a
-    positive diagonal (Kingma & Welling 2014 name it beside the diagonal one; the factor is Cholesky's)."""
+    positive diagonal, Cholesky's (Kingma & Welling 2019, "An Introduction to Variational Autoencoders")."""
 
     mean: Tensor
     factor: Tensor

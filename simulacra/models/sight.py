@@ -16,8 +16,8 @@ class Sight:
 
     `augment`: names of differentiable augmentations (Zhao et al. 2020); `adapt`: the target of adaptive augmentation
     (Karras et al. 2020), 0 for none, whose probability is the game's state `augment`; `noise`: standard deviation of
-    instance noise at the start, which falls linearly to nothing (Sønderby et al. 2017, §3.1; Arjovsky & Bottou 2017,
-    §3); `pack`: rows that are judged together (Lin et al. 2018, PacGAN, §3).
+    instance noise at the start, which falls linearly to nothing (Sønderby et al. 2017, §3.2.1; Arjovsky & Bottou 2017,
+    §3); `pack`: rows that are judged together (Lin et al. 2018, PacGAN).
     """
 
     augment: Sequence[str] = ()

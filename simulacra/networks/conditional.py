@@ -55,7 +55,7 @@ class Projection(nn.Module):
 
 class Auxiliary(nn.Module):
     """`network` with a second head beside its last layer, of `outputs` numbers: a classifier (Odena, Olah & Shlens
-    2017, §3), or what finds a code again (Chen et al. 2016, §4). A linear layer; with `hidden` units a batch-normalised
+    2017, §3), or what finds a code again (Chen et al. 2016, §6). A linear layer; with `hidden` units a batch-normalised
     layer of them before it (Chen et al., appendix C: 128)."""
 
     def __init__(self, network: nn.Module, outputs: int, hidden: int = 0) -> None:
@@ -78,7 +78,7 @@ class Auxiliary(nn.Module):
 
 class ClassBatchNorm(nn.Module):
     """Batch norm whose scale and shift belong to the row's class (Dumoulin et al. 2017, eq. 5; Miyato & Koyama 2018,
-    §4), or are means over classes; `Conditioned` says of which."""
+    §5.1), or are means over classes; `Conditioned` says of which."""
 
     def __init__(self, norm: nn.BatchNorm1d | nn.BatchNorm2d, classes: int) -> None:
         super().__init__()

@@ -36,7 +36,7 @@ class MaskedMLP(nn.Module):
 
     `order` int64 `[K, D]` gives every number its place 1 … D in each of K orders; `hidden` the degrees int64
     `[K, width]` of each hidden layer's units, 1 … D−1. `direct`: with connections straight from inputs to outputs
-    (Germain et al. 2015, §4.1).
+    (Germain et al. 2015, eq. 11).
     """
 
     order: Tensor
