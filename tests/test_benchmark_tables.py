@@ -621,3 +621,21 @@ def test_a_mixture_without_classes_names_none():
         ["gnb", "-5261 ± 5379", "2223", "55.6%", "102.6", 2, 3, "`simulacra train`"],
         ["gmm", "-5261 ± 5379", "2223", "-", "102.6", 10, 3, "`simulacra train`"],
     ]
+
+
+def test_differences_of_posteriors_are_of_means_over_seeds_by_hand():
+    """Two images and two trainings of each: means of avb are 1 and 3, of vae 0 and 1, which differ by 1 and 2."""
+    values = {"vae": [0.0, 0.0], "avb": [0.0, 4.0], "vae-1": [0.0, 2.0], "avb-1": [2.0, 2.0]}
+    done = {key: {"hais": found, "iwae": found} for key, found in values.items()}
+    assert implicit_posterior.beyond("hais", [0, 1], done) == "+1.50 ± 0.50"
+    assert implicit_posterior.beyond("hais", [1], done) == "+1.00 ± 1.00"
+
+
+def test_a_seed_that_only_one_of_two_models_has_is_no_part_of_their_difference():
+    row = {"hais": [1.0, 2.0], "iwae": [1.0, 2.0], "log_prob": [-1.0, 0.1], "kind": "bound", "active": 8.0}
+    row |= {"seconds": 1, "command": "simulacra"}
+    found = implicit_posterior.lines(dict.fromkeys(("vae", "avb", "avb-1"), row) | {"avb-1": {"failed": "so"}})
+    assert [line[:2] for line in found] == [["vae", 0], ["avb", 0]]
+    found = implicit_posterior.lines(dict.fromkeys(("vae", "avb", "vae-1", "avb-1"), row))
+    assert [line[:2] for line in found] == [["vae", 0], ["avb", 0], ["vae", 1], ["avb", 1], ["avb", "all"]]
+    assert found[-1][3] == "+0.00 ± 0.00"
