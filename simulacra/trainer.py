@@ -134,10 +134,11 @@ class Trainer:
             raise UserError(f"a batch of {batch} cannot be dealt evenly to {ranks} processes: give --batch {even}")
         if not self.plan.splits(batch // ranks, self.options.micro_batches):
             sizes = sorted(set(split(batch // ranks, self.options.micro_batches)))
+            wanted = f"packs of {self.plan.pack} and " if self.plan.pack > 1 else ""
             raise UserError(
                 f"a batch of {batch} in {ranks} processes and {self.options.micro_batches} micro-batches has "
-                f"{' or '.join(map(str, sizes))} rows at a time, the discriminator wants packs of {self.plan.pack} and "
-                f"at least {self.plan.least} rows: choose another --batch or --micro-batches"
+                f"{' or '.join(map(str, sizes))} rows at a time, the game wants {wanted}at least {self.plan.least}: "
+                f"choose another --batch or --micro-batches"
             )
 
     def _start(self) -> None:

@@ -7,7 +7,7 @@ import torch
 from torch import Tensor
 from torch.autograd.graph import saved_tensors_hooks
 
-from simulacra.costs.matching import mmd2, root_mmd
+from simulacra.costs.matching import mean_squared_distance, mmd2, root_mmd
 
 SIGMAS = (0.3, 1.0, 4.0)
 
@@ -62,6 +62,13 @@ def test_far_from_the_origin_no_digits_are_lost() -> None:
     x, y = rows(20, seed=7).float(), rows(20, seed=8, shift=0.3).float()
     near = mmd2(x, y, SIGMAS)
     assert mmd2(x + 64, y + 64, SIGMAS).item() == pytest.approx(near.item(), abs=2e-5)
+
+
+def test_the_mean_squared_distance_by_hand() -> None:
+    """Of a right triangle with legs of 2: (4 + 4 + 8) / 3."""
+    assert mean_squared_distance(torch.tensor([[0.0, 0.0], [2.0, 0.0], [0.0, 2.0]])).item() == pytest.approx(16 / 3)
+    with pytest.raises(ValueError, match="two are needed"):
+        mean_squared_distance(torch.zeros(1, 2))
 
 
 def test_bfloat16_is_widened() -> None:

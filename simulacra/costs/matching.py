@@ -51,6 +51,14 @@ def root_mmd(x: Tensor, y: Tensor, bandwidths: Sequence[float], *, tile: int = T
     return mmd2(x, y, bandwidths, tile=tile).clamp_min(LEAST).sqrt()
 
 
+def mean_squared_distance(x: Tensor) -> Tensor:
+    """E‖x − x′‖² between two different rows of x `[N, D]`, a scalar in float32 or better: twice the sum of their
+    variances. Raises ValueError for fewer than two rows."""
+    if len(x) < 2:
+        raise ValueError(f"{len(x)} rows have no distances: two are needed")
+    return 2.0 * widen(x).var(0).sum()
+
+
 def _check(x: Tensor, y: Tensor, bandwidths: Sequence[float], least: int) -> None:
     if x.dim() != 2 or y.dim() != 2 or x.shape[1] != y.shape[1]:
         raise ValueError(f"rows are [N, D] and [M, D], not {list(x.shape)} and {list(y.shape)}")

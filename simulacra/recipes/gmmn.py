@@ -12,9 +12,8 @@ from simulacra.models.gmmn import GMMN, CodeGMMN, CodeGMMNConfig, Discrepancy, G
 from simulacra.optimizers import Adam, Schedule, schedule
 from simulacra.recipes import Plan, budget, recipe
 
-IMAGES, VECTORS, CODES = (2.0, 5.0, 10.0, 20.0, 40.0, 80.0), (0.001, 0.01, 0.1, 1.0), (1.0,)
-"""Bandwidths: of 784 pixels as in the paper, ours for points about 1 apart, and of 32 units of a code as in the script
-that its authors released."""
+IMAGES, VECTORS = (2.0, 5.0, 10.0, 20.0, 40.0, 80.0), (0.001, 0.01, 0.1, 1.0)
+"""Bandwidths: of 784 pixels as in the paper, and ours for points about 1 apart."""
 
 
 class GMMNOptions(GMMNConfig):
@@ -26,7 +25,8 @@ class GMMNOptions(GMMNConfig):
     bandwidths: Numbers | None = Field(
         default=None,
         description="sigma of the kernels exp(-d²/2 sigma), in squared distances of pixels in [0, 1], vectors or codes "
-        "(default: images 2,5,10,20,40,80 per 784 pixels, codes 1 per 32 units, vectors 0.001,0.01,0.1,1)",
+        "(default: images 2,5,10,20,40,80 per 784 pixels, vectors 0.001,0.01,0.1,1, codes 0.02,0.05,0.1,0.2,0.4,0.8 of "
+        "their mean squared distance)",
     )
     objective: Discrepancy = Field(default="root", description="root of MMD², MMD² (squared), or its unbiased estimate")
     batch: int = Field(default=1000, ge=2, description="rows per step, and as many samples")
@@ -69,7 +69,7 @@ def gmmn(spec: Spec, size: int, options: GMMNOptions) -> Plan:
         else GMMN(options.part(GMMNConfig), spec)
     )
     stages = [_autoencoder(model, steps, options)] if isinstance(model, CodeGMMN) else []
-    matching = MomentMatching(model, options.bandwidths or (), options.objective)
+    matching = MomentMatching(model, options.bandwidths, options.objective)
     player = Player(
         name="generator",
         module=model.generator,
@@ -79,7 +79,8 @@ def gmmn(spec: Spec, size: int, options: GMMNOptions) -> Plan:
     )
     game = Game([player], [Round(Move(name="match", players=["generator"], cost=matching.cost))])
     stages.append(Stage(name="match", game=game, steps=steps))
-    return Plan(model=model, stages=stages, batch=options.batch, options=options)
+    least = 2 if options.bandwidths is None or options.objective == "unbiased" else 1  # rows have distances in pairs
+    return Plan(model=model, stages=stages, batch=options.batch, options=options, least=least)
 
 
 def _autoencoder(model: CodeGMMN, steps: int, options: GMMNOptions) -> Stage:
@@ -91,8 +92,8 @@ def _autoencoder(model: CodeGMMN, steps: int, options: GMMNOptions) -> Stage:
 
 
 def resolve(spec: Spec, options: GMMNOptions) -> GMMNOptions:
-    """Settle what was left open by the data's shape. Raises UserError for options that would be ignored, or bandwidths
-    that are not positive."""
+    """Settle what was left open by the data's shape; bandwidths of codes stay open. Raises UserError for options that
+    would be ignored, or bandwidths that are not positive."""
     layers = 2 if options.encoder is None else len(options.encoder) + 1
     own = {"code": 32, "encoder": (1024,), "dropout": (0.2, 0.5)[:layers], "activation": "relu"}
     if options.space == "data":
@@ -105,14 +106,15 @@ def resolve(spec: Spec, options: GMMNOptions) -> GMMNOptions:
     chosen = options.model_copy(update=settled)
     if len(chosen.dropout or ()) > layers:
         raise UserError(f"--dropout takes a share for each of {layers} layers of the encoder at most")
-    sigmas = chosen.bandwidths or _bandwidths(spec, chosen)
-    if min(sigmas) <= 0:
+    sigmas = chosen.bandwidths or _bandwidths(spec, chosen.space)
+    if sigmas and min(sigmas) <= 0:
         raise UserError("--bandwidths are squared distances, all above 0")
     return chosen.model_copy(update={"bandwidths": sigmas})
 
 
-def _bandwidths(spec: Spec, options: GMMNOptions) -> tuple[float, ...]:
-    """Squared distances grow with the numbers in a row, and so do their bandwidths."""
-    if options.space == "code":
-        return tuple(sigma * (options.code or 0) / 32 for sigma in CODES)
+def _bandwidths(spec: Spec, space: Literal["data", "code"]) -> tuple[float, ...] | None:
+    """Squared distances grow with the numbers in a row, and so do their bandwidths; those between codes are not known
+    before there are codes."""
+    if space == "code":
+        return None
     return tuple(sigma * spec.numel / 784 for sigma in IMAGES) if spec.kind == "image" else VECTORS
