@@ -102,7 +102,8 @@ def nade(spec: Spec, size: int, options: NADEOptions) -> Plan:
 
     command   simulacra train nade --data mnist
     budget    50 passes over the data, 2 000 to 40 000 steps
-    score     none measured yet
+    score     MNIST, 23 437 steps: 84.4 ± 0.2 nats of the test images, after 2 hours on one CPU core, shared
+              (docs/results.md)
     """
     steps = budget(50, size, options.batch, within=(2000, 40_000))
     return climbed(NADE(options.part(NADEConfig), spec), steps, options)
