@@ -25,8 +25,8 @@ class GMMNOptions(GMMNConfig):
     bandwidths: Numbers | None = Field(
         default=None,
         description="sigma of the kernels exp(-d²/2 sigma), in squared distances of pixels in [0, 1], vectors or codes "
-        "(default: images 2,5,10,20,40,80 per 784 pixels, vectors 0.001,0.01,0.1,1, codes 0.02,0.05,0.1,0.2,0.4,0.8 of "
-        "their mean squared distance)",
+        "(default: images 2,5,10,20,40,80 per 784 pixels, vectors 0.001,0.01,0.1,1, codes 1/32, 1/16, 1/8 and 1/4 "
+        "of their mean squared distance)",
     )
     objective: Discrepancy = Field(default="root", description="root of MMD², MMD² (squared), or its unbiased estimate")
     batch: int = Field(default=1000, ge=2, description="rows per step, and as many samples")
