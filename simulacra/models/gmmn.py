@@ -17,7 +17,7 @@ from simulacra.data.spec import Spec
 from simulacra.game import At, Rows, Terms
 from simulacra.models.base import Model, decoding, in_batches
 from simulacra.models.bits import require_brightness
-from simulacra.networks.mlp import Exact
+from simulacra.networks.mlp import Exact, dropped
 from simulacra.precision import widen
 
 
@@ -185,7 +185,7 @@ def stack(
     layers: list[nn.Module] = []
     last = len(sizes) - 2
     for number, (a, b) in enumerate(zip(sizes, sizes[1:])):
-        layers += [nn.Dropout(dropout[number])] if number < len(dropout) and dropout[number] else []
+        layers += dropped(dropout, number)
         layers += [(Exact if exact and number in (0, last) else nn.Linear)(a, b)]
         layers += [final() if number == last else activation()]
     return nn.Sequential(*layers)

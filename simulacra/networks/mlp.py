@@ -18,6 +18,11 @@ class Exact(nn.Linear):
             return super().forward(widen(input))
 
 
+def dropped(shares: Sequence[float], number: int) -> list[nn.Module]:
+    """The dropout before linear layer `number`, counted from 0, if there is one: `shares` are those of the first."""
+    return [nn.Dropout(shares[number])] if number < len(shares) and shares[number] else []
+
+
 class MLP(nn.Module):
     """`depth` hidden layers of `width` units between flattened inputs of any shape and outputs `[N, *outputs]`.
 
@@ -44,15 +49,15 @@ class MLP(nn.Module):
         super().__init__()
         sizes = [prod(inputs)] + [width] * depth
         ends = Exact if exact else nn.Linear
-        losses = [[nn.Dropout(share)] if share else [] for share in dropout] + [[]] * (depth + 1 - len(dropout))
         hidden: list[nn.Module] = []
         for number, (a, b) in enumerate(zip(sizes, sizes[1:])):
             units = b * (maxout or 1)
-            hidden += losses[number]
+            hidden += dropped(dropout, number)
             hidden += [(nn.Linear if number else ends)(a, units, bias=not batch_norm)]
             hidden += [nn.BatchNorm1d(units)] if batch_norm else []
             hidden += [Maxout(maxout) if maxout else activation()]
-        self.layers = nn.Sequential(nn.Flatten(), *hidden, *losses[depth], ends(sizes[-1], prod(outputs)), final())
+        hidden += dropped(dropout, depth)
+        self.layers = nn.Sequential(nn.Flatten(), *hidden, ends(sizes[-1], prod(outputs)), final())
         self.outputs = outputs
 
     def forward(self, x: Tensor) -> Tensor:

@@ -106,15 +106,12 @@ def resolve(spec: Spec, options: GMMNOptions) -> GMMNOptions:
     chosen = options.model_copy(update=settled)
     if len(chosen.dropout or ()) > layers:
         raise UserError(f"--dropout takes a share for each of {layers} layers of the encoder at most")
-    sigmas = chosen.bandwidths or _bandwidths(spec, chosen.space)
+    sigmas = chosen.bandwidths or (_bandwidths(spec) if chosen.space == "data" else None)
     if sigmas and min(sigmas) <= 0:
         raise UserError("--bandwidths are squared distances, all above 0")
     return chosen.model_copy(update={"bandwidths": sigmas})
 
 
-def _bandwidths(spec: Spec, space: Literal["data", "code"]) -> tuple[float, ...] | None:
-    """Squared distances grow with the numbers in a row, and so do their bandwidths; those between codes are not known
-    before there are codes."""
-    if space == "code":
-        return None
+def _bandwidths(spec: Spec) -> tuple[float, ...]:
+    """Squared distances grow with the numbers in a row, and so do their bandwidths."""
     return tuple(sigma * spec.numel / 784 for sigma in IMAGES) if spec.kind == "image" else VECTORS
