@@ -504,9 +504,9 @@ def test_the_ends_of_perceptrons_are_exact_for_points(spec, exact):
         ({"depth": 1, "activation": "tanh"}, ["Flatten", "Linear", "Tanh", "Linear", "Identity"]),
         (
             {"dropout": (0.2, 0, 0.5)},
-            ["Flatten", "Dropout", "Linear", "LeakyReLU", "Linear", "LeakyReLU", "Dropout", "Linear", "Identity"],
+            ["Flatten", "Masking", "Linear", "LeakyReLU", "Linear", "LeakyReLU", "Dropout", "Linear", "Identity"],
         ),
-        ({"depth": 1, "dropout": (0.2,)}, ["Flatten", "Dropout", "Linear", "LeakyReLU", "Linear", "Identity"]),
+        ({"depth": 1, "dropout": (0.2,)}, ["Flatten", "Masking", "Linear", "LeakyReLU", "Linear", "Identity"]),
         ({"network": "dcgan"}, ["Conv2d", "LeakyReLU", "Conv2d", "LeakyReLU", "Flatten", "Linear"]),
         (
             {"network": "dcgan", "norm": "batch", "activation": "tanh"},

@@ -8,7 +8,7 @@ from torch import nn
 
 from simulacra.networks.activations import ACTIVATIONS, Maxout
 from simulacra.networks.dcgan import Downsampler, Upsampler, initialise, pyramid
-from simulacra.networks.mlp import MLP, Exact
+from simulacra.networks.mlp import MLP, Exact, Masking
 from simulacra.networks.noisy import Noise, NoisyMLP
 from simulacra.networks.residual import DownBlock, ResidualDiscriminator, ResidualGenerator, UpBlock
 from simulacra.networks.spectral import spectral_norms, spectrally_normalised, stored_norms
@@ -245,6 +245,22 @@ def test_a_perceptron_loses_shares_of_its_inputs_while_it_learns_alone():
     assert not torch.equal(kept[0], kept[1])
     assert (kept - n / 2).abs().max() < 4 * n**0.5 / 2
     assert torch.equal(network.eval()(torch.ones(2, n)), torch.full((2, 1), float(n)))
+
+
+def test_lost_pixels_go_black_and_the_others_stand_out_by_what_was_lost():
+    """Of pixels in [−1, 1] what is left is black, −1, or is twice as far above it, as plain dropout leaves those in
+    [0, 1]; only the first layer has pixels."""
+    network = MLP((4096,), (1,), 2, 1, dropout=(0.5, 0.5), pixels=True)
+    assert [type(m) for m in network.layers if isinstance(m, nn.Dropout)] == [Masking, nn.Dropout]
+    lose = network.layers[1]
+    brightness = torch.rand(4096)
+    torch.manual_seed(0)
+    lost = lose(2 * brightness - 1)
+    torch.manual_seed(0)
+    assert torch.allclose(lost, 2 * nn.Dropout(0.5)(brightness) - 1, atol=1e-6)
+    assert (lost == -1).float().mean().sub(0.5).abs() < 4 * 0.5 / 64
+    assert torch.equal(lose(torch.full((9,), -1.0)), torch.full((9,), -1.0))
+    assert torch.allclose(lose.eval()(2 * brightness - 1), 2 * brightness - 1, atol=1e-6)
 
 
 def bfloat16():

@@ -38,7 +38,10 @@ class DiscriminatorConfig(Config):
     maxout: int = Field(
         default=0, ge=0, le=100, description="linear pieces of a maxout unit (mlp); 0 for the activation"
     )
-    dropout: Shares = Field(default=(), description="shares of their inputs that the mlp's layers lose while it learns")
+    dropout: Shares = Field(
+        default=(),
+        description="shares of their inputs that the mlp's layers lose while it learns; lost pixels go black",
+    )
     minibatch: Literal["none", "discrimination", "deviation"] = Field(
         default="none", description="a layer before the last in which rows see each other (Salimans 2016, Karras 2018)"
     )
@@ -106,6 +109,7 @@ def _network(config: DiscriminatorConfig, spec: Spec) -> nn.Module:
             activation,
             maxout=config.maxout,
             dropout=config.dropout,
+            pixels=spec.kind == "image",
             exact=spec.kind == "vector",
         )
     if config.network == "residual":

@@ -18,9 +18,18 @@ class Exact(nn.Linear):
             return super().forward(widen(input))
 
 
-def dropped(shares: Sequence[float], number: int) -> list[nn.Module]:
+class Masking(nn.Dropout):
+    """Dropout that leaves −1 in the place of what it drops: pixels in [−1, 1] go black, as pixels in [0, 1] do by plain
+    dropout, where 0 would be grey."""
+
+    def forward(self, input: Tensor) -> Tensor:
+        """Of any shape."""
+        return super().forward(input + 1.0) - 1.0
+
+
+def dropped(shares: Sequence[float], number: int, kind: type[nn.Dropout] = nn.Dropout) -> list[nn.Module]:
     """The dropout before linear layer `number`, counted from 0, if there is one: `shares` are those of the first."""
-    return [nn.Dropout(shares[number])] if number < len(shares) and shares[number] else []
+    return [kind(shares[number])] if number < len(shares) and shares[number] else []
 
 
 class MLP(nn.Module):
@@ -28,8 +37,9 @@ class MLP(nn.Module):
 
     `activation` makes each hidden layer's nonlinearity, `final` the output's. `batch_norm`: before each nonlinearity.
     `maxout`: units that are the largest of so many linear ones, instead of `activation`; 0 for none. `dropout`: shares
-    of their inputs that the first linear layers lose in training. `exact`: the first and the last layer in full
-    precision, for points, whose coordinates mean more than bfloat16's three digits.
+    of their inputs that the first linear layers lose in training; `pixels`: inputs are in [−1, 1] and go black where
+    they are lost. `exact`: the first and the last layer in full precision, for points, whose coordinates mean more than
+    bfloat16's three digits.
     """
 
     def __init__(
@@ -44,6 +54,7 @@ class MLP(nn.Module):
         batch_norm: bool = False,
         maxout: int = 0,
         dropout: Sequence[float] = (),
+        pixels: bool = False,
         exact: bool = False,
     ) -> None:
         super().__init__()
@@ -52,7 +63,7 @@ class MLP(nn.Module):
         hidden: list[nn.Module] = []
         for number, (a, b) in enumerate(zip(sizes, sizes[1:])):
             units = b * (maxout or 1)
-            hidden += dropped(dropout, number)
+            hidden += dropped(dropout, number, Masking if pixels and not number else nn.Dropout)
             hidden += [(nn.Linear if number else ends)(a, units, bias=not batch_norm)]
             hidden += [nn.BatchNorm1d(units)] if batch_norm else []
             hidden += [Maxout(maxout) if maxout else activation()]

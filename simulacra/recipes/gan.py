@@ -38,7 +38,8 @@ class GANOptions(TwoPlayerOptions):
     )
     dropout: Shares = Field(
         default=(),
-        description="shares of their inputs that the discriminator's layers lose while it learns (paper: 0.2,0.5,0.5)",
+        description="shares of their inputs that the discriminator's layers lose while it learns, pixels going black "
+        "(paper: 0.2,0.5,0.5)",
     )
 
 
