@@ -91,14 +91,15 @@ class CodeGMMNConfig(GMMNConfig):
     dropout: Shares = Field(
         default=(0.2, 0.5), description="share of the inputs that each layer of the encoder loses while it learns"
     )
-    activation: Literal["relu", "sigmoid"] = Field(default="relu", description="the autoencoder's hidden layers")
+    activation: Literal["sigmoid", "relu"] = Field(default="sigmoid", description="the autoencoder's hidden layers")
 
 
 class CodeGMMN(GMMN):
     """GMMN+AE (§4.2): an autoencoder of the data, and a generator z ↦ code.
 
-    The original's autoencoder has sigmoid units throughout, pretrained layer by layer. Here both its layers learn
-    together, and their hidden units are rectified unless `activation` says otherwise."""
+    Units of the autoencoder are sigmoid throughout, as the original's, which was pretrained layer by layer; here both
+    its layers learn together. In pilot runs its codes lay further apart than those of rectified hidden layers, and the
+    generator came nearer to them."""
 
     name, Config = "gmmn-code", CodeGMMNConfig
     config: CodeGMMNConfig
