@@ -1,5 +1,6 @@
 """Deep Boltzmann machines against sums over all states of all their layers."""
 
+from math import log
 from pathlib import Path
 
 import pytest
@@ -13,7 +14,7 @@ from simulacra.data import Spec
 from simulacra.errors import UserError
 from simulacra.metrics.ais import exact_log_z
 from simulacra.models.dbm import DBM, DBMConfig
-from simulacra.models.energy import Gibbs
+from simulacra.models.energy import Gibbs, contrastive_divergence
 from simulacra.recipes import find
 from tests.test_dbn import Noisy, X, _batch
 from tests.test_rbm import drawn, frequencies, same_law, states
@@ -115,6 +116,76 @@ def test_weights_are_doubled_but_for_the_end_that_hears_from_one_side() -> None:
     assert torch.allclose(last.drive(g), (g @ top.weight + top.bias).repeat(1, 2))
     both = torch.ones(1, 4)
     assert torch.allclose(last.expected(both), (2 * both[:, :2] @ top.weight.T + inner.bias).sigmoid())
+
+
+def test_layers_learn_from_bits_drawn_upwards_through_doubled_weights() -> None:
+    """Frequencies of the first and of the second layer's bits, above one picture, against enumeration."""
+    dbm, n, h = model(3, 2, 2), 20_000, states(3).float()
+    v = states(4).float()[[9]]
+    first, second, _ = dbm.coupled
+    law1 = Bernoulli(logits=2 * v @ first.weight + first.bias).log_prob(h).sum(1).exp()
+    above = Bernoulli(logits=2 * h @ second.weight + second.bias)
+    law2 = law1 @ above.log_prob(states(2).float()[:, None]).sum(2).exp().T
+    for layers, law in ((1, law1), (2, law2)):
+        drawn_up = dbm._up(v.expand(n, -1), Noisy(n), layers)
+        assert same_law(frequencies(drawn_up), law.detach().double(), n)
+    assert torch.equal(dbm._up(v, Noisy(1), 0), v)
+
+
+@pytest.mark.parametrize("layer", [0, 1, 2])
+@pytest.mark.parametrize("k", [1, 3])
+def test_a_layer_descends_its_machines_divergence(layer: int, k: int) -> None:
+    """The first one from two copies of each picture; all with as many steps of Gibbs sampling as they are told."""
+    dbm, gibbs, x = model(3, 2, 2, bits="threshold"), Gibbs(k, persistent=False), X[[3, 6, 9, 14]]
+    found = dbm.layer_cost(_batch(x), Noisy(4), layer, gibbs, decay=0.1)  # type: ignore[arg-type]
+    noise, v = Noisy(4), (x.flatten(1) > 0).float()
+    lower = dbm._up(v, noise, layer)
+    rows = torch.cat([v, v], 1) if layer == 0 else lower
+    expected = contrastive_divergence(dbm.doubled_machine(layer), rows, noise, gibbs)  # type: ignore[arg-type]
+    assert torch.allclose(found["divergence"], expected)
+    assert set(found) == {"divergence", "decay"}
+    assert torch.allclose(found["decay"], 0.05 * dbm.coupled[layer].weight.square().sum())
+
+
+def test_mean_field_starts_upwards_through_weights_that_are_doubled_but_for_the_last() -> None:
+    dbm, v = model(3, 2, mean_field=1), states(4).float()
+    first, last = dbm.coupled
+    below = (2 * v @ first.weight + first.bias).sigmoid()
+    start = (below @ last.weight + last.bias).sigmoid()
+    middle = (v @ first.weight + start @ last.weight.T + first.bias).sigmoid()
+    assert torch.allclose(dbm.posterior(v), torch.cat([v, (middle @ last.weight + last.bias).sigmoid()], 1), atol=1e-6)
+
+
+def test_chains_start_upwards_through_weights_that_are_doubled_but_for_the_last() -> None:
+    """Two steps from one picture, through all states of three layers: the third one's start shows in the second."""
+    dbm, n, v, h = model(3, 2, 2, scale=1.5), 20_000, states(4).float()[[9]], states(2).float()
+    first, second, third = dbm.coupled
+
+    def law(given: Tensor, layer: torch.nn.Module, share: float, over: Tensor) -> Tensor:
+        drive = share * given @ layer.weight + layer.bias  # type: ignore[operator]
+        return Bernoulli(logits=drive[:, None]).log_prob(over[None]).sum(2).exp()
+
+    low = states(3).float()
+    h1 = law(v, first, 2, low)[0]
+    h3 = law(low, second, 2, h) @ law(h, third, 1, h)  # given h1
+    odd, even, machine = torch.cat(layers_of(dbm)[1::2], 1), torch.cat(layers_of(dbm)[::2], 1), dbm.machine
+    odd = odd.unique(dim=0)  # h1 before h3, in the order of their bits
+    even = even.unique(dim=0)
+    start = (h1[:, None] * h3).flatten()
+    down = Bernoulli(probs=machine.expected(odd)[:, None]).log_prob(even[None]).sum(2).exp()
+    up = Bernoulli(logits=machine.drive(even)[:, None]).log_prob(odd[None]).sum(2).exp()
+    expected = (start @ down @ up @ down).view(16, -1).sum(1)
+    end = dbm.gibbs(2 * v.view(1, 1, 2, 2).expand(n, -1, -1, -1) - 1, 2, seed=3)
+    assert same_law(frequencies(0.5 * (end.flatten(1) + 1)), expected.detach().double(), n)
+
+
+def test_a_bound_by_an_annealed_log_z_is_no_bound(monkeypatch: pytest.MonkeyPatch) -> None:
+    """With more than 15 units on either side."""
+    monkeypatch.setattr("simulacra.models.energy.paper_betas", lambda: EVEN)
+    big = DBM(DBMConfig(hidden=(16, 12)), SPEC)
+    value, kind = big.log_prob(X[:2])
+    assert kind == "estimated bound"
+    assert value == pytest.approx(-4 * log(2), abs=0.2)
 
 
 def test_the_gradient_is_that_of_the_bound() -> None:

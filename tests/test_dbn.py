@@ -392,6 +392,12 @@ def test_stages_on_digits(tmp_path: Path) -> None:
     assert (value - alone).mean() > 4.0
 
 
+def test_a_bound_by_an_annealed_log_z_is_no_bound(monkeypatch: pytest.MonkeyPatch) -> None:
+    """With more than 15 units on either side at the top."""
+    monkeypatch.setattr("simulacra.models.energy.paper_betas", lambda: [k / 100 for k in range(101)])
+    assert DBN(DBNConfig(hidden=(16, 16)), SPEC).log_prob(X[:2]).kind == "estimated bound"
+
+
 def test_the_lower_layer_stands_still_while_the_upper_one_learns(tmp_path: Path) -> None:
     trained(tmp_path, 10, checkpoint_every=1, keep=20)  # stages of 4, 4 and 2 steps
     at = {step: _tensors(tmp_path, step) for step in (3, 4, 8, 10)}

@@ -114,6 +114,24 @@ def test_the_codes_that_are_matched_lose_nothing_and_take_no_gradient() -> None:
     assert not torch.equal(encoder(rows), encoder(rows))
 
 
+@pytest.mark.parametrize("kind", ["image", "vector"])
+def test_codes_are_decoded_by_the_autoencoder(kind: str) -> None:
+    """Those of the generator and those of the data: to brightness and so to [−1, 1]; to vectors as they are."""
+    spec = Spec(kind="image", shape=(1, 3, 4), classes=None) if kind == "image" else planes(12)
+    model = plan(spec, **CODED).model
+    assert isinstance(model, CodeGMMN)
+    encoder, decoder = (model.eval().autoencoder[name] for name in ("encoder", "decoder"))
+    x, z = 2 * torch.rand(5, *spec.shape) - 1, model.prior(5)
+
+    def shown(code: Tensor) -> Tensor:
+        return (2 * decoder(code).sigmoid() - 1 if kind == "image" else decoder(code)).view(5, *spec.shape)
+
+    assert torch.allclose(model.decode(z), shown(model.generator(z)), atol=1e-6)
+    inside = 0.5 * (x.flatten(1) + 1) if kind == "image" else x
+    assert torch.allclose(model.reconstruct(x), shown(encoder(inside)), atol=1e-6)
+    assert model.decode(z).std() > 0.01
+
+
 def test_inside_images_are_from_0_to_1_and_outside_from_minus_1() -> None:
     image = Spec(kind="image", shape=(3, 4, 5), classes=None)
     model = plan(image, **SMALL).model

@@ -10,15 +10,15 @@ DEEP = ("gsn", "gmmn", "dbn", "dbm")
 BATCH = rows(2 * torch.rand(6, 1, 8, 8, generator=torch.Generator().manual_seed(0)) - 1)
 
 
-def terms(name, **options):
-    """All that the moves of the last stage are asked to descend of `BATCH`."""
+def terms(name, number=-1, **options):
+    """All that the moves of a stage, by default the last, are asked to descend of `BATCH`."""
     torch.manual_seed(0)
     kind = find(name)
     plan = kind.build(GREY, 6, kind.options().with_overrides({"batch": "6", **options}, name))
     found = []
-    for round_ in plan.stages[-1].game.rounds:
+    for round_ in (game := plan.stages[number].game).rounds:
         for move in round_.moves:
-            batch, at = told(BATCH, step=1, progress=0.4, game=plan.stages[-1].game)
+            batch, at = told(BATCH, step=1, progress=0.4, game=game)
             seen = move.forward(batch, at) if move.forward else batch
             costs = move.cost.values() if isinstance(move.cost, dict) else [move.cost]
             found += [term.mean() for cost in costs for term in cost(seen, at).values()]
@@ -68,6 +68,17 @@ def test_an_option_changes_what_is_descended(name, base, changed):
     assert before.shape != after.shape or not torch.allclose(before, after)
 
 
+@pytest.mark.parametrize("name", ["dbn", "dbm"])
+@pytest.mark.parametrize("stage", [0, 1])
+@pytest.mark.parametrize(
+    ("base", "changed"), [({}, {"k": "4"}), ({"k": "4"}, {"growing": "true"}), ({"decay": "0"}, {"decay": "0.1"})]
+)
+def test_an_option_of_layers_changes_what_each_of_them_descends(name, stage, base, changed):
+    before, again, after = (terms(name, stage, hidden="12,10", **options) for options in (base, base, base | changed))
+    assert torch.equal(before, again)
+    assert before.shape != after.shape or not torch.allclose(before, after)
+
+
 def built(name, **options):
     """The stages of a plan for grey images, by name."""
     kind = find(name)
@@ -84,6 +95,13 @@ def test_the_last_stages_of_deep_machines_have_the_rates_and_lengths_that_are_as
     (fine,) = net["up-down"].game.rounds[0].moves
     assert fine.gain == 0.04
     assert net["up-down"].steps == 0.5 * net["layer1"].steps
+
+
+def test_the_ratio_network_of_avb_moves_first_and_as_often_as_it_is_told():
+    kind = find("avb")
+    (stage,) = kind.build(GREY, 20, kind.options().with_overrides({"ratio_steps": "3"}, "avb")).stages
+    moves = [(move.name, move.times, [*move.players]) for round_ in stage.game.rounds for move in round_.moves]
+    assert moves == [("tell", 3, ["ratio"]), ("descend", 1, ["coder"])]
 
 
 def test_the_autoencoder_of_codes_has_the_optimiser_it_is_given():

@@ -43,6 +43,15 @@ def test_its_bound_is_that_of_the_best_posterior_and_below_the_evidence() -> Non
     assert (best < evidence(X)).all()
 
 
+def test_bounds_of_a_row_do_not_depend_on_how_many_are_asked_for() -> None:
+    """Noise is the row's own: 300 rows at once have what 250 and then 50 have."""
+    model, rows, options = own(2), X[torch.arange(300) % 3], {"steps": 2, "rate": 0.1, "samples": 2}
+    together = torch.stack(model.local_bounds(rows, **options))
+    parts = [torch.stack(model.local_bounds(rows[a:b], start=a, **options)) for a, b in ((0, 250), (250, 300))]
+    assert torch.allclose(together, torch.cat(parts, 1))
+    assert not torch.allclose(together[:, 0], together[:, 252])
+
+
 def test_looking_for_posteriors_leaves_the_decoder_alone() -> None:
     model = own(5)
     model.numbers(X)
