@@ -162,7 +162,8 @@ def _recipe_options(
     before = kind.options.read(recorded["options"], f"{folder.path / 'recipe.json'}")
     after = before.with_overrides(given, what)
     for name in given:
-        _same(name, _get(after, name), _get(before, name), folder)
+        way = "give --steps to go on for longer" if name == "passes" else LEAVE
+        _same(name, _get(after, name), _get(before, name), folder, way)
     return before
 
 
@@ -173,11 +174,14 @@ def _get(options: Config, dotted: str) -> Any:
     return value
 
 
-def _same(name: str, asked: Any, recorded: Any, folder: RunFolder) -> None:
+LEAVE = "leave it as it was"
+
+
+def _same(name: str, asked: Any, recorded: Any, folder: RunFolder, way: str = LEAVE) -> None:
     if asked != recorded:
         raise UserError(
             f"{name} is {'not set' if recorded is None else repr(recorded)} in {folder.path} and {asked!r} was asked "
-            f"for: leave it as it was, or choose another --out"
+            f"for: {way}, or choose another --out"
         )
 
 

@@ -21,6 +21,7 @@ from simulacra.distributed import Ranks, agreed, any_rank, barrier, broadcast, l
 from simulacra.ema import judged
 from simulacra.errors import MachineError, UserError
 from simulacra.game import Clock, NonFinite, Stage, Table, split
+from simulacra.health.alarm import ALARMS
 from simulacra.health.watch import Watch
 from simulacra.interruption import Interruption, watched
 from simulacra.journal import Events, Log, Progress, Silent, Standing, clock_face, progress
@@ -455,10 +456,15 @@ class Trainer:
     def _gave_up(self, error: NonFinite) -> None:
         if self.leads:
             self.log.write({"event": "gave up", "from": self._last(), "attempt": self.attempt, "reason": str(error)})
-        raise MachineError(
+        where = (
             f"training diverges: {error}, after {self.options.retries} retries from step {self._last()}, whose "
-            f"checkpoint is whole: try a lower learning rate or --precision float32 in another --out"
+            "checkpoint is whole"
         )
+        if (name := "data-out-of-range") in self.watch.alarms:
+            raise UserError(f"{where}: {ALARMS[name].advice}, and train in another --out")
+        ways = ["a lower learning rate"] if any(stage.game.optimizers for stage in self.plan.stages) else []
+        ways += ["--precision float32"] if self.session.precision != "float32" else []
+        raise MachineError(f"{where}: try {' or '.join(ways) or 'another --seed'} in another --out")
 
     def _last(self) -> int:
         return checkpoint.step_of(checkpoint.listed(self.folder.checkpoints)[-1])

@@ -337,12 +337,22 @@ def test_training_that_keeps_diverging_gives_up_with_the_checkpoint_whole(
 ) -> None:
     with monkeypatch.context() as patch:
         fail_at(patch, step=8, attempts=99)
-        with pytest.raises(MachineError, match=r"diverges: 'generate/fool' .* 2 retries from step 5"):
-            train("gan", out=tmp_path / "run", steps=12, retries=2, **TINY)
+        told = r"diverges: 'generate/fool' .* 2 retries from step 5.* whole: try a lower learning rate in another --out"
+        with pytest.raises(MachineError, match=told):
+            train("gan", out=tmp_path / "run", steps=12, retries=2, precision="float32", **TINY)
     assert checkpoint.read(checkpoint.listed(tmp_path / "run" / "checkpoints")[-1]).facts["step"] == 5
     fail_at(monkeypatch, step=8, attempts=4)  # the next try begins where this one gave up: attempt 3
     assert train("gan", out=tmp_path / "run", steps=12, retries=2, **TINY).step == 12
     assert [event["attempt"] for event in events(tmp_path / "run")][-3:] == [3, 3, 4]  # gave up, resumed, rolled back
+
+
+def test_training_that_diverges_on_numbers_far_too_large_blames_them(tmp_path: Path) -> None:
+    """Also where nobody sees the alarm; and what has no learning rate is not told to lower it."""
+    np.savez(tmp_path / "large.npz", points=1e30 * np.random.default_rng(0).normal(size=(64, 2)))
+    told = "not finite at step 0.*: bring images to .* vectors to about unit deviation, and train in another --out"
+    for recipe in ("vae", "gmm"):
+        with pytest.raises(UserError, match=told):
+            train(recipe, data=f"npz:{tmp_path / 'large.npz'}", out=tmp_path / recipe, steps=4, quiet=True)
 
 
 def test_a_row_that_is_not_finite_is_named(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
