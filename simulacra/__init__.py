@@ -6,18 +6,20 @@ from typing import TYPE_CHECKING, Any
 if TYPE_CHECKING:
     from simulacra.artifact import load, push_to_hub
     from simulacra.data import open_data
+    from simulacra.errors import UserError
     from simulacra.images import write
     from simulacra.judging import evaluate
     from simulacra.trainer import train
 
 __version__ = "0.1.0"
-__all__ = ["__version__", "evaluate", "load", "open_data", "push_to_hub", "train", "write"]
+__all__ = ["UserError", "__version__", "evaluate", "load", "open_data", "push_to_hub", "train", "write"]
 
 _HOMES = {
     "evaluate": "judging",
     "load": "artifact",
     "push_to_hub": "artifact",
     "open_data": "data",
+    "UserError": "errors",
     "write": "images",
     "train": "trainer",
 }

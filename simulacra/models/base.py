@@ -36,12 +36,16 @@ class Model(nn.Module, ABC):
 
     def taken(self, x: Tensor) -> Tensor:
         """Data `[N, ...]` as networks take it: on the model's device, in the precision of its weights. Raises UserError
-        for rows of another shape."""
+        for rows of another shape, images of whole numbers (bytes) and numbers that are not finite."""
         if tuple(x.shape[1:]) != self.spec.shape:
             rows = ", ".join(map(str, self.spec.shape))
             raise UserError(
                 f"data of shape {tuple(x.shape)} does not fit the model, whose rows are ({rows}): give (N, {rows})"
             )
+        if self.spec.kind == "image" and not x.is_floating_point():
+            raise UserError(f"images of {str(x.dtype).removeprefix('torch.')}: scale them to [-1, 1], x / 127.5 - 1")
+        if not bool(torch.isfinite(x).all()):
+            raise UserError("the data holds values that are not finite: mend or remove its rows")
         return x.to(self.device, next(self.parameters()).dtype)
 
     @property

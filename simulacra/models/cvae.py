@@ -129,8 +129,8 @@ class CVAE(Model):
     # The verbs
 
     def seen(self, x: Tensor) -> Tensor:
-        """What is given of images `[N, C, H, W]` in [−1, 1], the rest black."""
-        return torch.where(self.mask.to(x.device), x, -1.0)
+        """What is given of images `[N, C, H, W]` in [−1, 1], the rest mid-grey, which no black stroke or ground is."""
+        return torch.where(self.mask, self._admitted(x), 0.0)
 
     def guess(self, x: Tensor) -> Tensor:
         """Images with the baseline's guess in the place of what is missing."""

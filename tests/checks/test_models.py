@@ -72,5 +72,10 @@ def test_verbs_keep_shapes_and_modes(case: Case) -> None:
         assert torch.equal(single, double)
         with pytest.raises(UserError, match="does not fit the model, whose rows are"):
             getattr(model, verb)(x[..., :-1])
+        with pytest.raises(UserError, match=r"not finite|outside"):
+            getattr(model, verb)(torch.full_like(x, torch.nan))
+        if model.spec.kind == "image":
+            with pytest.raises(UserError, match=r"outside|of uint8: scale them to"):
+                getattr(model, verb)((127.5 * (x + 1)).byte())
     assert model.training
     assert not any(p.grad_fn for p in model.parameters())
