@@ -62,7 +62,8 @@ def gmmn(spec: Spec, size: int, options: GMMNOptions) -> Plan:
 
     command   simulacra train gmmn --data mnist; simulacra train gmmn --data mnist --space code
     budget    50 passes over the data, 2000 to 40 000 steps of 1000 rows, of which an autoencoder has an eighth
-    score     none measured yet
+    score     in code space, 50 000 images of MNIST, 40 000 steps: Parzen windows 293.2 ± 1.9 nats, FID 6.5 in the
+              features of `mnist`, after 78 minutes on one CPU core (docs/results.md)
     """
     options = resolve(spec, options)
     steps = budget(50, size, options.batch, within=(2000, 40_000))
