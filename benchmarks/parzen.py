@@ -71,7 +71,7 @@ KINDS = {
     "dae": Kind("dae", 20_000, {"width": "1000", "latent": "500"}, "121 ± 1.6"),
     "gsn": Kind("gsn", 20_000, {"hidden": "1000,1000"}, "214 ± 1.1"),
     "gan": Kind("gan", 50_000, GAN, "225 ± 2"),
-    "gmmn-code": Kind("gmmn", 40_000, {"space": "code"}, "282 ± 2"),
+    "gmmn-code": Kind("gmmn", 40_000, {"space": "code", "autoencoder_share": "0.125"}, "282 ± 2"),
     "gmmn-data": Kind("gmmn", 10_000, {"space": "data"}, "-"),  # the published figure is not verified
 }
 HEAD = [

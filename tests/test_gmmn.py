@@ -77,7 +77,7 @@ def test_codes_are_learned_first_and_then_matched() -> None:
     made = plan(feed.source.spec, **CODED)
     model = made.model
     assert isinstance(model, CodeGMMN)
-    assert [(stage.name, stage.steps) for stage in made.stages] == [("autoencoder", 250), ("match", 1750)]
+    assert [(stage.name, stage.steps) for stage in made.stages] == [("autoencoder", 2000), ("match", 2000)]
     x = feed.at(0).x
     error = (model.reconstruct(x) - x).square().mean()
     for step in range(300):
@@ -93,7 +93,7 @@ def test_codes_are_learned_first_and_then_matched() -> None:
     assert all(torch.equal(value, autoencoder[name]) for name, value in model.autoencoder.state_dict().items())
 
 
-@pytest.mark.parametrize(("share", "lengths"), [("0.5", [1000, 1000]), ("0.0001", [1, 2000]), ("0.9999", [2000, 1])])
+@pytest.mark.parametrize(("share", "lengths"), [("0.1", [400, 3600]), ("0.0001", [1, 3999]), ("0.9999", [4000, 1])])
 def test_the_autoencoder_learns_for_its_share_of_the_steps(share: str, lengths: list[int]) -> None:
     made = plan(open_data("digits").spec, **CODED, autoencoder_share=share)
     assert [stage.steps for stage in made.stages] == lengths

@@ -45,7 +45,7 @@ class GMMNOptions(GMMNConfig):
     )
     autoencoder: Adam = Adam(lr=1e-3)
     autoencoder_share: float | None = Field(
-        default=None, gt=0, lt=1, description="of all steps, those in which the autoencoder learns (0.125)"
+        default=None, gt=0, lt=1, description="of all steps, those in which the autoencoder learns (0.5)"
     )
 
 
@@ -61,18 +61,17 @@ def gmmn(spec: Spec, size: int, options: GMMNOptions) -> Plan:
     """The generator descends √MMD²; in code space an autoencoder descends its reconstruction error in a stage before.
 
     command   simulacra train gmmn --data mnist; simulacra train gmmn --data mnist --space code
-    budget    50 passes over the data, 2000 to 40 000 steps of 1000 rows, of which an autoencoder has an eighth
-    score     in code space, 50 000 images of MNIST, 40 000 steps: Parzen windows 293.2 ± 1.9 nats, FID 6.5 in the
-              features of `mnist`, after 78 minutes on one CPU core (docs/results.md)
+    budget    50 passes over the data, 2000 to 40 000 steps of 1000 rows; as many again in code space
+    score     50 000 images of MNIST, 40 000 steps in code space, an eighth of them its autoencoder's: Parzen windows
+              293.2 ± 1.9 nats, FID 6.5 in the features of `mnist`, after 78 minutes on one CPU core (docs/results.md)
     """
     options = resolve(spec, options)
-    steps = budget(50, size, options.batch, within=(2000, 40_000))
-    first = round((options.autoencoder_share or 0.0) * steps)
-    if options.space == "code":
-        model = CodeGMMN(options.part(CodeGMMNConfig), spec)
-        stages = [_autoencoder(model, max(first, 1), options)]
+    steps, stages = budget(50, size, options.batch, within=(2000, 40_000)), []
+    if (share := options.autoencoder_share) is None:
+        model = GMMN(options.part(GMMNConfig), spec)
     else:
-        model, stages = GMMN(options.part(GMMNConfig), spec), []
+        model, steps = CodeGMMN(options.part(CodeGMMNConfig), spec), 2 * steps
+        stages.append(_autoencoder(model, max(round(share * steps), 1), options))
     matching = MomentMatching(model, options.bandwidths, options.objective)
     player = Player(
         name="generator",
@@ -82,7 +81,8 @@ def gmmn(spec: Spec, size: int, options: GMMNOptions) -> Plan:
         rate=schedule(options.schedule),
     )
     game = Game([player], [Round(Move(name="match", players=["generator"], cost=matching.cost))])
-    stages.append(Stage(name="match", game=game, steps=max(steps - first, 1)))
+    left = max(steps - sum(stage.steps for stage in stages), 1)
+    stages.append(Stage(name="match", game=game, steps=left))
     least = 2 if options.bandwidths is None or options.objective == "unbiased" else 1  # rows have distances in pairs
     return Plan(model=model, stages=stages, batch=options.batch, options=options, least=least)
 
@@ -100,7 +100,7 @@ def resolve(spec: Spec, options: GMMNOptions) -> GMMNOptions:
     would be ignored, or bandwidths that are not positive."""
     layers = 2 if options.encoder is None else len(options.encoder) + 1
     own = {"code": 32, "encoder": (1024,), "dropout": (0.2, 0.5)[:layers], "activation": "sigmoid"}
-    own |= {"autoencoder_share": 0.125}
+    own |= {"autoencoder_share": 0.5}
     if options.space == "data":
         if given := [name.replace("_", "-") for name in own if getattr(options, name) is not None]:
             raise UserError(f"--{given[0]} is of the autoencoder: leave it out, or add --space code")
