@@ -95,8 +95,8 @@ def gan(spec: Spec, size: int, options: GANOptions) -> Plan:
     paper     --width 1200 --activation relu --discriminator-width 240 --maxout 5 --dropout 0.2,0.5,0.5 --latent 100
               --prior uniform --batch 100 has its layers and dropout, and Adam in the place of momentum
     budget    40 passes over the data, 4 000 to 40 000 steps: about a minute on digits
-    score     the paper's layers, --schedule linear, 50 000 images of MNIST, 50 000 steps: FID 3.1 in the features
-              of `mnist`, Parzen windows 178.1 ± 1.3 nats, after 2 hours on one CPU core, shared (docs/results.md)
+    score     the paper's layers, --schedule linear, 50 000 images of MNIST, 50 000 steps: FID 3.2 in the features
+              of `mnist`, Parzen windows 186.3 ± 2.2 nats, after 70 minutes on one CPU core (docs/results.md)
     """
     generator = options.part(GANConfig, network="mlp", norm=options.generator_norm)
     critic = options.part(
