@@ -139,4 +139,7 @@ def _so_many(kind: Any, default: Any) -> str:
 
 def _plain(error: Any) -> str:
     message = error["msg"]
+    if error["type"] in ("too_short", "too_long"):
+        least, most = (error["ctx"].get(f"{which}_length") for which in ("min", "max"))
+        return f"should be {f'{least} numbers or more' if most is None else f'{most} numbers or fewer'}"
     return message.removeprefix("Input ") if message.startswith("Input ") else f"is refused: {message}"

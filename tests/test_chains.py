@@ -293,9 +293,10 @@ def test_noise_is_in_the_uppermost_of_several_layers_alone_unless_said_otherwise
         assert plan.options.noise == plan.model.config.noise == plan.model.noise == expected
 
 
-def test_noise_of_too_many_layers_is_refused():
-    with pytest.raises(UserError, match="give one deviation, or one for each of 2 layers"):
-        GSN(GSNConfig(hidden=(4, 5), noise=(0.0, 0.5, 0.5)), BITS)
+@pytest.mark.parametrize("noise", [(0.0, 0.5, 0.5), (-1.0,)])
+def test_noise_of_too_many_layers_or_below_0_is_refused(noise):
+    with pytest.raises(UserError, match=r"give one deviation, or one for each hidden layer \(2\), none below 0"):
+        GSN(GSNConfig(hidden=(4, 5), noise=noise), BITS)
 
 
 def test_noise_is_added_before_and_after_the_nonlinearity():

@@ -465,7 +465,7 @@ def test_mistakes_are_named() -> None:
         kind.build(SPEC, 100, kind.options(fine_rate=0.2))
     with pytest.raises(UserError, match="--unrolled-rate is of layers that start as the machine below them"):
         kind.build(SPEC, 100, kind.options(hidden=(6, 3), unrolled_rate=0.2))
-    with pytest.raises(UserError, match="hidden"):
+    with pytest.raises(UserError, match="'hidden' should be 2 numbers or more, not"):
         kind.options().with_overrides({"hidden": "5"}, "dbn")
     with pytest.raises(UserError, match=r"outside \[-1, 1\]"):
         model(3, 4).log_prob(torch.full((1, 1, 2, 2), 2.0))

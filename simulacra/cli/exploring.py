@@ -34,6 +34,7 @@ Rate = Annotated[float, typer.Option(min=1e-9, max=1e3, help="learning rate of a
 Pull = Annotated[float, typer.Option(min=0.0, max=1e6, help="weight that pulls inversions towards the prior's mean")]
 
 STILLS, FILMED = 9, 30  # frames of a sheet and of a film, where no number is given
+SHOWN = 8  # directions, where no number is given and latents have as many
 
 
 def add_to(app: typer.Typer) -> None:
@@ -250,7 +251,9 @@ def walk(
 def directions(
     run: Run,
     out: Annotated[str, typer.Option(help="X.png: a row per direction; X.gif, X.mp4")] = "directions.png",
-    n: Annotated[int, typer.Option("-n", "--number", min=1, help="directions, the strongest first")] = 8,
+    n: Annotated[
+        int | None, typer.Option("-n", "--number", min=1, help="directions, the strongest first (default: 8 at most)")
+    ] = None,
     points: Annotated[int, typer.Option(min=1, max=10_000, help="latents that Jacobians are averaged over")] = 16,
     sigma: Annotated[float, typer.Option(min=0.0, max=100.0, help="so many standard deviations either way")] = 3.0,
     frames: Annotated[
@@ -271,7 +274,9 @@ def directions(
 
     opened = _open(run, out, device, "prior")
     model = opened.model
-    found = principal_directions(model, model.prior(points, seed=seed).cpu(), n)
+    drawn = model.prior(points, seed=seed).cpu()
+    n = n or min(SHOWN, drawn.shape[1])
+    found = principal_directions(model, drawn, n)
     steps = torch.linspace(-sigma, sigma, frames or (STILLS if opened.suffix == ".png" else FILMED))
     deviations = prior.spread(prior.draws(model), found.vectors)
     z = moved(model.prior(1, seed=seed, start=sample)[0].cpu(), found.vectors, steps[:, None] * deviations)

@@ -292,7 +292,7 @@ def k_means_plus_plus(x: Tensor, noise: Tensor) -> list[int]:
         if not nearest.max() > 0:
             raise UserError(
                 f"{noise.shape[1]} components need as many distinct rows, and the {len(x):,} rows of the start hold "
-                f"{k}: give --components {k} or fewer, or a larger --batch"
+                f"{k}: give --components {k} or fewer, or a larger --batch where there are more rows"
             )
         chosen.append(int((times[:, k] / nearest).argmin()))
         nearest = torch.minimum(nearest, (x - x[chosen[-1]]).square().sum(1))

@@ -92,5 +92,6 @@ class GSN(Transition):
 def _of_each(noise: tuple[float, ...], layers: int) -> tuple[float, ...]:
     """A deviation for each layer. Raises UserError where neither one nor one for each is given, or one is below 0."""
     if len(noise) not in (1, layers) or min(noise) < 0:
-        raise UserError(f"--noise {','.join(map(str, noise))}: give one deviation, or one for each of {layers} layers")
+        said = ",".join(map(str, noise))
+        raise UserError(f"--noise {said}: give one deviation, or one for each hidden layer ({layers}), none below 0")
     return noise * layers if len(noise) == 1 else noise

@@ -121,7 +121,7 @@ def test_inversions_are_told(command: Cli, runs: Path, tmp_path: Path) -> None:
 
 
 def test_directions_are_told(command: Cli, runs: Path, tmp_path: Path) -> None:
-    words = ("-n", 3, "--points", 2, "--json", "--out", tmp_path / "x.png")
+    words = ("--points", 2, "--json", "--out", tmp_path / "x.png")
     facts = json.loads(command("explore", "directions", runs / "vae", *words)[1])
     vectors = np.array(facts["vectors"])
     assert vectors @ vectors.T == pytest.approx(np.eye(3), abs=1e-6)
@@ -134,7 +134,7 @@ def test_points_are_scattered(command: Cli, runs: Path, tmp_path: Path) -> None:
         "interpolate": (),
         "arithmetic": ("1", "2", "3"),
         "walk": (),
-        "directions": ("-n", 2),
+        "directions": (),
         "invert": ("--steps", 2),
     }.items():
         code, _, err = command("explore", name, runs / "ring", *words, "--out", tmp_path / f"{name}.png")
