@@ -24,8 +24,7 @@ import numpy as np
 import torch
 
 import simulacra
-from benchmarks.tables import ROOT, Row, Table, conduct, markdown
-from simulacra import images
+from benchmarks.tables import ROOT, Row, Table, conduct, draw_strips, markdown
 from simulacra.data.dealing import order
 from simulacra.metrics.filling import Filling
 from simulacra.metrics.of_model import Setting
@@ -34,7 +33,7 @@ TRAINED, ALL, BATCH = 55_000, 60_000, 128
 PASSES, PRIORS = {"learned": (10, 20, 40), "fixed": (20,)}, {"learned": "true", "fixed": "false"}
 PUBLISHED = {1: (100.4, 71.8), 2: (61.9, 51.0), 3: (25.4, 24.2)}
 """The "NN" and "CVAE" rows of the published table, in nats."""
-PICTURE = ROOT / "docs" / "images" / "quadrants.png"
+PICTURE, SHOWN = ROOT / "docs" / "images" / "quadrants.png", 14
 HEAD = [
     "given", "prior", "passes", "guess", "published", "−ELBO", "published", "−log p, bits", "seconds of all lengths",
     "command",
@@ -113,15 +112,16 @@ KINDS = ("fill_guess", "fill_bound", "fill_iwae")
 def picture(folder: Path) -> None:
     """For each number of quadrants: test digits, what is given, the guess, three fillings."""
     done = Table("quadrants", rows(), judge).done()
-    x = pixels("test")[:20]
-    shown = []
+    x = pixels("test")[:SHOWN]
+    panels = []
     for quadrants in PUBLISHED:
         chosen = best(done, quadrants, "learned")
         if chosen is None or not (folder / chosen[0] / "model").exists():
             return
         model: Any = simulacra.load(folder / chosen[0])
-        shown += [x, model.seen(x), model.guess(x), *(model.fill(x, seed=k) for k in range(3))]
-    images.write_grid(torch.cat(shown), PICTURE, len(x))
+        panels += [("test digits", x), (f"given: {quadrants} of 4", model.seen(x)), ("guess", model.guess(x))]
+        panels += [(f"filled, {k + 1}", model.fill(x, seed=k)) for k in range(3)]
+    draw_strips(panels, PICTURE)
 
 
 def text(done: dict[str, dict[str, Any]]) -> str:

@@ -25,6 +25,7 @@ from typing import Any
 
 import torch
 from matplotlib.figure import Figure
+from PIL import Image
 from torch import Tensor
 from torch.utils._python_dispatch import TorchDispatchMode
 from torch.utils.flop_counter import flop_registry
@@ -44,6 +45,7 @@ ROOT = Path(__file__).parent.parent
 RESULTS = ROOT / "docs" / "results.md"
 CPU = torch.device("cpu")
 CYCLE = 16  # steps over which lazy penalties are averaged
+WIDEST = 960  # pixels of a picture on a page
 
 
 @dataclass(frozen=True)
@@ -263,8 +265,9 @@ def draw_strips(panels: list[tuple[str, Tensor]], path: Path) -> None:
 
 def pictured(table: str, names: Iterable[str], said: str) -> list[str]:
     """How a page shows the pictures `images/TABLE-NAME.png` that are there: one string of tags, or none."""
-    there = [name for name in names if (ROOT / "docs" / "images" / f"{table}-{name}.png").exists()]
-    tags = [f'<img src="images/{table}-{name}.png" width="640" alt="{name}: {said}">' for name in there]
+    places = {name: ROOT / "docs" / "images" / f"{table}-{name}.png" for name in names}
+    widths = {name: min(Image.open(place).width, WIDEST) for name, place in places.items() if place.exists()}
+    tags = [f'<img src="images/{table}-{k}.png" width="{width}" alt="{k}: {said}">' for k, width in widths.items()]
     return ["\n".join(tags)] if tags else []
 
 

@@ -92,7 +92,7 @@ def picture(folder: Path) -> None:
         for radius in (1, 2):
             axes.plot(radius * around.cos(), radius * around.sin(), color="grey", lw=0.7)
         axes.set(title=name.replace("-", " "), aspect="equal", xlim=(-3.5, 3.5), ylim=(-3.5, 3.5), xticks=[], yticks=[])
-    figure.savefig(ROOT / "docs" / "images" / "toy-posterior.png", dpi=110)
+    figure.savefig(ROOT / "docs" / "images" / "toy-posterior.png", dpi=110, bbox_inches="tight")
 
 
 def text(done: dict[str, dict[str, Any]]) -> str:
