@@ -393,8 +393,8 @@ def conduct(
     shortens: bool = False,
 ) -> None:
     """What a script of one table does: plan, or train what is missing of the table that `make` makes for the folder
-    of its runs; then write `text` of all finished rows. `prepare` and `finish` are called before and after training.
-    `shortens`: rows may be trained for a share of their steps, which `text` tells then."""
+    of its runs; then write `text` of all finished rows. `prepare` is called before planning or training, `finish` after
+    training. `shortens`: rows may be trained for a share of their steps, which `text` tells then."""
     parser = arguments(description)
     if shortens:
         parser.add_argument("--steps-share", type=float, default=1.0, help="of the full budget (default: all of it)")
@@ -405,12 +405,13 @@ def conduct(
     folder, todo = given.out / table.name, chosen(table.rows, given.only)
     if shortens:
         todo = [row.shortened(given.steps_share) for row in todo]
+    if not (given.again or given.show):
+        prepare(folder)
     if given.plan:
         return plan(todo)
     if given.again:
         table.again(folder, todo)
     elif not given.show:
-        prepare(folder)
         table.run(folder, given.jobs, todo, given.seconds)
         finish(folder)
     done = table.done()
