@@ -24,8 +24,8 @@ both. For scale: 10 000 training images in the place of samples have 243.8 nats.
   in the place of momentum; their autoencoder was pretrained layer by layer.
 
 Counted by `--plan` on one thread of an AMD EPYC in float32 with AVX2; hours are half of those counted, as another
-process shared the core: dbn 0.8 GFLOP a step and 0.7 h, dae 13.2 and 1.6, gsn 9.4 and 1.3, gan 3.6 and 1.2, gmmn-code
-4.8 and 1.3, gmmn-data 16.3 and 0.9.
+process shared the core: dbn 0.8 GFLOP a step and 0.7 h, dae 13.2 and 1.6, gsn 9.4 and 1.3, gan 3.6 and 1.2; counted
+alone: gmmn-code 4.8 and 2.1 (its row took 1.3), gmmn-data 16.3 and 0.8.
 """
 
 from pathlib import Path

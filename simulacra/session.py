@@ -162,8 +162,7 @@ def _recipe_options(
     before = kind.options.read(recorded["options"], f"{folder.path / 'recipe.json'}")
     after = before.with_overrides(given, what)
     for name in given:
-        way = "give --steps to go on for longer" if name == "passes" else LEAVE
-        _same(name, _get(after, name), _get(before, name), folder, way)
+        _same(name, _get(after, name), _get(before, name), folder)
     return before
 
 
@@ -174,14 +173,11 @@ def _get(options: Config, dotted: str) -> Any:
     return value
 
 
-LEAVE = "leave it as it was"
-
-
-def _same(name: str, asked: Any, recorded: Any, folder: RunFolder, way: str = LEAVE) -> None:
+def _same(name: str, asked: Any, recorded: Any, folder: RunFolder) -> None:
     if asked != recorded:
         raise UserError(
             f"{name} is {'not set' if recorded is None else repr(recorded)} in {folder.path} and {asked!r} was asked "
-            f"for: {way}, or choose another --out"
+            f"for: leave it as it was, or choose another --out"
         )
 
 

@@ -430,6 +430,4 @@ def test_a_run_goes_on_beyond_its_passes_by_steps(tmp_path: Path) -> None:
     """The start is a step, and each pass over digits another, as all of them are one batch."""
     options = {"data": "digits", "out": tmp_path, "components": 3, "quiet": True}
     assert simulacra.train("gmm", passes=2, **options).step == 3
-    with pytest.raises(UserError, match=r"passes is 2 .* and 4 was asked for: give --steps to go on for longer, or"):
-        simulacra.train("gmm", passes=4, **options)
     assert simulacra.train("gmm", steps=5, **options).step == 5

@@ -129,7 +129,7 @@ class CVAE(Model):
     # The verbs
 
     def seen(self, x: Tensor) -> Tensor:
-        """What is given of images `[N, C, H, W]` in [−1, 1], the rest mid-grey, which no black stroke or ground is."""
+        """What is given of images `[N, C, H, W]` in [−1, 1], the rest mid-grey."""
         return torch.where(self.mask, self._admitted(x), 0.0)
 
     def guess(self, x: Tensor) -> Tensor:

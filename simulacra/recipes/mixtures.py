@@ -32,7 +32,7 @@ class GMMOptions(GMMConfig):
     em: Literal["passes", "stepwise"] = Field(
         default="passes", description="an M step after every pass over the data, or after every batch"
     )
-    passes: int = Field(default=100, ge=1, description="passes over the data")
+    passes: int = Field(default=100, ge=1, description="passes over the data; --steps goes on beyond them")
     power: float | None = Field(
         default=None,
         gt=0.5,
