@@ -304,6 +304,15 @@ class HasFilters(Protocol):
         ...
 
 
+@runtime_checkable
+class HasCentres(Protocol):
+    """Has components or classes, each about a mean."""
+
+    def centres(self) -> Tensor:
+        """The mean of each, `[K, ...]` on the scale of the data spec."""
+        ...
+
+
 CAPABILITIES: dict[str, type] = {
     "sample": Samples,
     "encode": Encodes,
@@ -329,6 +338,7 @@ CAPABILITIES: dict[str, type] = {
     "gibbs": HasGibbs,
     "free_energy": HasFreeEnergy,
     "filters": HasFilters,
+    "centres": HasCentres,
     "text": HasText,
 }
 

@@ -2,7 +2,7 @@
 
 from collections.abc import Callable, Collection
 from pathlib import Path
-from typing import NamedTuple
+from typing import NamedTuple, cast
 
 import torch
 from torch import Tensor
@@ -13,13 +13,16 @@ from simulacra.capabilities import (
     Completes,
     Corrupts,
     Fills,
+    HasCentres,
     HasFilters,
     HasGibbs,
+    HasPrior,
     Pairs,
     Reconstructs,
     Samples,
 )
 from simulacra.data import Feed, Source
+from simulacra.explore.manifold import manifold
 from simulacra.models.base import Model
 
 SAMPLES = "samples"
@@ -27,13 +30,15 @@ ROWS, COLUMNS = 4, 8  # of reconstructions
 CHAINS, STEPS = 8, 24  # a chain a row, a state a column
 SWEEPS = (1, 10, 100)  # of Gibbs sampling from data, a row of pictures each
 FILTERS = 10  # rows and columns of them
+CENTRES = 10  # columns of them
+PLANE = 16  # rows and columns of a plane of latents
 
 
 def names(model: Model) -> list[str]:
     """The figures that `model` has: samples, and of models of images whatever else they can show."""
     if not images.drawable(model.spec):
         return []
-    others = [figure.name for figure in FIGURES if model.spec.kind == "image" and isinstance(model, figure.of)]
+    others = [figure.name for figure in FIGURES if model.spec.kind == "image" and figure.shows(model)]
     return [SAMPLES] * isinstance(model, Samples) + others
 
 
@@ -98,13 +103,30 @@ def _filters(model: HasFilters, source: Source, seed: int) -> Tensor:
     return model.filters()[: FILTERS**2]
 
 
+def _centres(model: HasCentres, source: Source, seed: int) -> Tensor:
+    """The means of the first components, or of the classes."""
+    return model.centres()[: CENTRES**2]
+
+
+def _plane(model: HasPrior, source: Source, seed: int) -> Tensor:
+    """All that two latents can say."""
+    return model.decode(manifold(model, PLANE).transpose(0, 1).flatten(0, 1)).detach()
+
+
 class Figure(NamedTuple):
-    """Images that `draw(model, source, seed)` makes of a model that can do what the protocol `of` says."""
+    """Images that `draw(model, source, seed)` makes of a model that can do what the protocol `of` says, and has so many
+    `latents` where that matters."""
 
     name: str
     of: type
     draw: Callable[..., Tensor]
     columns: int
+    latents: int | None = None
+
+    def shows(self, model: Model) -> bool:
+        """Whether it is a figure of `model`."""
+        can = isinstance(model, self.of)
+        return can and (self.latents is None or cast(HasPrior, model).prior(1).shape[1] == self.latents)
 
 
 FIGURES = (
@@ -116,6 +138,8 @@ FIGURES = (
     Figure("completions", Completes, _completions, COLUMNS),
     Figure("fillings", Fills, _fillings, COLUMNS),
     Figure("filters", HasFilters, _filters, FILTERS),
+    Figure("centres", HasCentres, _centres, CENTRES),
+    Figure("manifold", HasPrior, _plane, PLANE, latents=2),
 )
 
 

@@ -137,7 +137,7 @@ def figures(
     device: Device = "auto",
 ) -> None:
     """Pictures of all that a model can do: samples, reconstructions, completions, fillings, chains, what it denoises,
-    filters, pairs; on rows of the test split."""
+    filters, means, the plane of two latents, pairs; on rows of the test split."""
     from simulacra import figures as drawn
     from simulacra.precision import choose_device
     from simulacra.subjects import of_model

@@ -109,6 +109,10 @@ class GMM(Model):
         with evaluating(self):
             return in_batches(lambda rows: self.joint(self.flat(rows)).softmax(1), x, TILE)
 
+    def centres(self) -> Tensor:
+        """The components' means, float32 `[K, ...]` on the scale of the data spec."""
+        return self.means.detach().float().view(-1, *self.spec.shape)
+
     def aic(self, x: Tensor) -> float:
         """Akaike's criterion (1974) of data `[N, ...]`: −2 log p(x) + 2 p, p the free parameters; lower is better."""
         return -2.0 * self.log_prob(x).value.sum().item() + 2.0 * self.degrees_of_freedom

@@ -127,3 +127,7 @@ class GNB(Model):
         labels = labels.to(self.device)
         x = self.means.detach()[labels] + self.variances.detach()[labels].sqrt() * noise
         return x.float().view(len(labels), *self.spec.shape)
+
+    def centres(self) -> Tensor:
+        """The classes' means, float32 `[K, ...]` on the scale of the data spec."""
+        return self.means.detach().float().view(-1, *self.spec.shape)
