@@ -9,9 +9,9 @@ from simulacra.explore import prior
 
 
 def manifold(model: HasPrior, side: int, axes: tuple[int, int] = (0, 1)) -> Tensor:
-    """Latents `[side, side, J]` over the plane of two `axes`, column by column along the first, and in each from the top
-    down along the second, from its largest value on: at probabilities ½/side, 3⁄2/side, … of the prior along each, so
-    that equal areas of the picture are equally likely (Kingma & Welling 2014, Fig. 4). Other latents are at the prior's
+    """Latents `[side, side, J]` over the plane of two `axes`, column by column along the first, and in each column down
+    along the second, from its largest value on: at probabilities ½/side, 3⁄2/side, … of the prior along each, so that
+    equal areas of the picture are equally likely (Kingma & Welling 2014, Fig. 4). Other latents are at the prior's
     median.
 
     Quantiles are those of many draws, so any prior will do; latents whose numbers depend on each other, such as one-hot
