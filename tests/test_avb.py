@@ -8,7 +8,7 @@ from torch import nn
 from torch.distributions import MultivariateNormal, Normal
 
 from simulacra.data.spec import Spec
-from simulacra.metrics.likelihood import ELBO
+from simulacra.metrics.likelihood import LogLikelihood
 from simulacra.metrics.of_model import Setting
 from simulacra.models.avb import AVB, AVBConfig, factor_of
 from simulacra.models.posterior import FullPosterior
@@ -258,7 +258,8 @@ def test_with_the_exact_ratio_it_descends_the_elbo(contrast):
 
 
 def test_the_value_is_called_an_estimate_and_scored_as_one():
-    score = ELBO().compute(gaussian("full"), Setting(test=lambda n: iter([(0, X)]), features=lambda x: x))["log_prob"]
+    setting = Setting(test=lambda n: iter([(0, X)]), features=lambda x: x)
+    score = LogLikelihood().compute(gaussian("full"), setting)["log_prob"]
     assert score.facts["kind"] == "estimate"
 
 

@@ -16,7 +16,7 @@ from simulacra.game import Clock, Game, Move, Player, Round
 from simulacra.metrics import energy as measures
 from simulacra.metrics.ais import GaussianRBMPath, annealed, base_rate, exact_gaussian_log_z, exact_log_z
 from simulacra.metrics.energy import AIS
-from simulacra.metrics.likelihood import ELBO
+from simulacra.metrics.likelihood import LogLikelihood
 from simulacra.metrics.of_model import Setting
 from simulacra.models import energy
 from simulacra.models.energy import Gibbs
@@ -346,7 +346,7 @@ def test_log_prob_is_scored_as_ais_is_by_the_same_estimate(monkeypatch: pytest.M
     monkeypatch.setattr(energy, "annealed", lambda *given: calls.append(given) or whole(*given))
     rbm, x = model(), 2 * states(4).float().reshape(-1, 1, 2, 2) - 1
     setting = Setting(test=lambda n: iter([(0, x)]), features=lambda rows: rows)
-    ais, said = AIS().compute(rbm, setting)["ais"], ELBO().compute(rbm, setting)["log_prob"]
+    ais, said = AIS().compute(rbm, setting)["ais"], LogLikelihood().compute(rbm, setting)["log_prob"]
     assert said.value == pytest.approx(ais.value, abs=1e-5)
     assert said.standard_error == pytest.approx(ais.standard_error, rel=1e-4)
     assert said.facts["effective_chains"] == ais.facts["effective_chains"]

@@ -27,7 +27,7 @@ class LogProbConfig(settings.Config):
     rows: int | None = Field(default=None, ge=2, description="test rows, the first ones (default: all)")
 
 
-class ELBO(ModelMeasure):
+class LogLikelihood(ModelMeasure):
     """Mean log-likelihood of test rows in nats per row, by the model's `log_prob`: its own value, a bound (the ELBO) or
     an estimate, which `kind` tells.
 

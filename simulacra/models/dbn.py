@@ -206,14 +206,14 @@ class DBN(EnergyModel):
     def _drawn_down(self, lower: Tensor, draws: Draws) -> Tensor:
         """p(v = 1|h1) in float64, the layers from h_{L−1} `[N, units]` down to h1 being drawn."""
         for layer in reversed(self.directed[1:]):
-            lower = bits(_down(layer, lower), draws)
-        return _down(self.directed[0], lower)
+            lower = bits(_below(layer, lower), draws)
+        return _below(self.directed[0], lower)
 
     def gibbs_of(self, x: Tensor, steps: int, draws: Draws) -> Tensor:
         """The chain is of the top layers, from what is recognised in the data on; a pass down follows."""
         machine, lower = in_float64(self.top.machine), observed(x, self.config.bits, draws).double()
         for layer in self.directed:
-            lower = bits(_up(layer, lower), draws)
+            lower = bits(_above(layer, lower), draws)
         h = sweep(machine, hidden_given(machine, lower, draws), draws, steps - 1)
         return self._shown(bits(self._drawn_down(machine.visible_given(h, draws), draws), draws))
 
@@ -221,9 +221,9 @@ class DBN(EnergyModel):
         """Probabilities of the top units `[N, J]` of data `[N, ...]`, passed up as if they were bits."""
         with evaluating(self):
             unit = brightness(self.checked(x), self.config.bits)
-            return in_batches(self._up, unit)
+            return in_batches(self._passed_up, unit)
 
-    def _up(self, v: Tensor) -> Tensor:
+    def _passed_up(self, v: Tensor) -> Tensor:
         for layer in self.directed:
             v = layer.up(v).sigmoid()
         return self.top.machine.drive(v).sigmoid()
@@ -231,9 +231,9 @@ class DBN(EnergyModel):
     def decode(self, z: Tensor) -> Tensor:
         """Data `[N, ...]` of top units `[N, J]` or their probabilities, passed down likewise."""
         with evaluating(self):
-            return in_batches(self._down, z.to(self.device))
+            return in_batches(self._passed_down, z.to(self.device))
 
-    def _down(self, h: Tensor) -> Tensor:
+    def _passed_down(self, h: Tensor) -> Tensor:
         h = self.top.machine.expected(h)
         for layer in reversed(self.directed):
             h = layer.down(h).sigmoid()
@@ -308,11 +308,11 @@ class DBN(EnergyModel):
         return shown_bits(v, self.spec, self.top.weight.dtype)
 
 
-def _up(layer: Directed, v: Tensor) -> Tensor:
+def _above(layer: Directed, v: Tensor) -> Tensor:
     """q(h = 1|v) in float64."""
     return torch.addmm(layer.hidden_bias.double(), v, layer.recognition.double()).sigmoid()
 
 
-def _down(layer: Directed, h: Tensor) -> Tensor:
+def _below(layer: Directed, h: Tensor) -> Tensor:
     """p(v = 1|h) in float64."""
     return torch.addmm(layer.visible_bias.double(), h, layer.generation.double().T).sigmoid()

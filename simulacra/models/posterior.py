@@ -7,7 +7,7 @@ from torch import Tensor
 
 from simulacra.costs.divergences import kl_of_each, kl_standard_normal, kl_standard_normal_cholesky
 
-Covariance = Literal["diagonal", "full"]
+PosteriorKind = Literal["diagonal", "full"]
 
 
 class Posterior(NamedTuple):
@@ -79,12 +79,12 @@ class FullPosterior(NamedTuple):
 AnyPosterior = Posterior | FullPosterior
 
 
-def numbers_of(covariance: Covariance, latent: int) -> int:
+def numbers_of(covariance: PosteriorKind, latent: int) -> int:
     """How many numbers a row of an encoder's output needs for a posterior of `latent` dimensions."""
     return 2 * latent + (latent * (latent - 1) // 2 if covariance == "full" else 0)
 
 
-def posterior_from(output: Tensor, covariance: Covariance, latent: int) -> AnyPosterior:
+def posterior_from(output: Tensor, covariance: PosteriorKind, latent: int) -> AnyPosterior:
     """The posterior that an encoder's `output` `[N, numbers_of(covariance, latent)]` means: means, log σ² or log L_jj²,
     and for the full one L_jk / L_jj for k < j, row by row: zeros mean the diagonal posterior."""
     if covariance == "diagonal":

@@ -16,7 +16,7 @@ from simulacra.data.spec import Spec
 from simulacra.game import At, Rows, Terms
 from simulacra.models.base import in_batches
 from simulacra.models.coders import CoderConfig, Likelihood, coders
-from simulacra.models.posterior import AnyPosterior, Covariance, Posterior, numbers_of, posterior_from
+from simulacra.models.posterior import AnyPosterior, Posterior, PosteriorKind, numbers_of, posterior_from
 from simulacra.models.variational import Variational
 from simulacra.precision import widen
 
@@ -31,7 +31,9 @@ class VAEConfig(CoderConfig):
     learned_sigma: bool = Field(
         default=False, description="the Gaussian likelihood's sigma is learned, from `sigma` on"
     )
-    covariance: Covariance = Field(default="diagonal", description="q(z|x): independent dimensions, or any covariance")
+    covariance: PosteriorKind = Field(
+        default="diagonal", description="q(z|x): independent dimensions, or any covariance"
+    )
 
 
 class OneLayer(Variational[AnyPosterior], ABC):
@@ -39,10 +41,12 @@ class OneLayer(Variational[AnyPosterior], ABC):
 
     decoder: nn.Module
 
-    def __init__(self, config: Config, spec: Spec, likelihood: Likelihood, latent: int, covariance: Covariance) -> None:
+    def __init__(
+        self, config: Config, spec: Spec, likelihood: Likelihood, latent: int, covariance: PosteriorKind
+    ) -> None:
         super().__init__(config, spec, likelihood)
         self.latents = latent
-        self.covariance: Covariance = covariance
+        self.covariance: PosteriorKind = covariance
 
     @abstractmethod
     def numbers(self, x: Tensor) -> Tensor:

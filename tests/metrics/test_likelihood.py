@@ -10,7 +10,7 @@ from torch.distributions import MultivariateNormal
 from simulacra.capabilities import LogProb
 from simulacra.data.spec import Spec
 from simulacra.errors import UserError
-from simulacra.metrics.likelihood import ELBO, IWAE, weighted_bound
+from simulacra.metrics.likelihood import IWAE, LogLikelihood, weighted_bound
 from simulacra.metrics.of_model import Setting
 from simulacra.models.vae import VAE, VAEConfig
 from simulacra.play import Table
@@ -68,7 +68,7 @@ class Known:
 def test_the_mean_of_log_prob_by_hand():
     """Values 0, −3, −6: mean −3, deviation 3, error 3/√3; two dimensions: 3/(2 log 2) bits each."""
     model = Known(torch.tensor([0.0, -3.0, -6.0]))
-    score = ELBO().compute(model, setting(seed=7, batch=2, rows=X[:3]))["log_prob"]
+    score = LogLikelihood().compute(model, setting(seed=7, batch=2, rows=X[:3]))["log_prob"]
     assert score.value == -3.0
     assert score.standard_error == pytest.approx(3**0.5)
     assert score.facts["bits_per_dimension"] == pytest.approx(1.5 / log(2))
@@ -78,12 +78,14 @@ def test_the_mean_of_log_prob_by_hand():
 
 @pytest.mark.parametrize("kind", ["exact", "bound", "estimate", "estimated bound"])
 def test_the_kind_is_told(kind):
-    score = ELBO(ELBO.Config(rows=10)).compute(Known(X[:, 0], kind), setting())["log_prob"]
+    score = LogLikelihood(LogLikelihood.Config(rows=10)).compute(Known(X[:, 0], kind), setting())["log_prob"]
     assert (score.facts["kind"], score.facts["rows"]) == (kind, {"real": 10})
     assert score.value == pytest.approx(X[:10, 0].double().mean().item())
 
 
-@pytest.mark.parametrize("measure", [ELBO(), IWAE(IWAE.Config(samples=30, images=None))], ids=["log_prob", "iwae"])
+@pytest.mark.parametrize(
+    "measure", [LogLikelihood(), IWAE(IWAE.Config(samples=30, images=None))], ids=["log_prob", "iwae"]
+)
 def test_ranks_and_batches_do_not_count(measure):
     model = vae()
     (alone,) = measure.compute(model, setting(seed=3)).values()
@@ -101,20 +103,20 @@ def test_ranks_and_batches_do_not_count(measure):
 
 
 def test_more_ranks_than_rows():
-    found = on_ranks(3, lambda table: ELBO().compute(Known(X[:, 0]), setting(table=table, rows=X[:2])))
+    found = on_ranks(3, lambda table: LogLikelihood().compute(Known(X[:, 0]), setting(table=table, rows=X[:2])))
     assert found[0] == found[1] == found[2]
     assert found[0]["log_prob"].facts["kind"] == "exact"
 
 
 def test_what_cannot_be_scored_is_named():
     with pytest.raises(UserError, match="log_prob needs at least 2 test rows: there are 1"):
-        ELBO().compute(Known(X[:, 0]), setting(rows=X[:1]))
+        LogLikelihood().compute(Known(X[:, 0]), setting(rows=X[:1]))
     with pytest.raises(UserError, match="log_prob needs at least 2 test rows: there are 0"):
-        ELBO().compute(Known(X[:, 0]), setting(rows=X[:0]))
+        LogLikelihood().compute(Known(X[:, 0]), setting(rows=X[:0]))
     values = X[:, 0].clone()
     values[70] = -torch.inf
     with pytest.raises(UserError, match="test row 70 is not finite"):
-        ELBO().compute(Known(values), setting())
+        LogLikelihood().compute(Known(values), setting())
 
 
 # The importance weighted bound
