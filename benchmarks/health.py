@@ -41,7 +41,7 @@ from simulacra.health.doctor import fresh_monitor, lines_of
 from simulacra.health.monitor import Monitor
 from simulacra.runfolder import RunFolder
 from simulacra.session import Session, settle
-from simulacra.trainer import play
+from simulacra.training import play
 
 STEPS = 1_500
 FLOWERS = "zip:" + str(Path(os.environ.get("SIMULACRA_DATA", ".")) / "tf_flowers" / "flower_photos_96.zip")

@@ -9,7 +9,7 @@ if TYPE_CHECKING:
     from simulacra.errors import UserError
     from simulacra.images import write
     from simulacra.judging import evaluate
-    from simulacra.trainer import train
+    from simulacra.training import train
 
 __version__ = "0.1.0"
 __all__ = ["UserError", "__version__", "evaluate", "load", "open_data", "push_to_hub", "train", "write"]
@@ -21,7 +21,7 @@ _HOMES = {
     "open_data": "data",
     "UserError": "errors",
     "write": "images",
-    "train": "trainer",
+    "train": "training",
 }
 
 

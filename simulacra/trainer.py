@@ -1,10 +1,8 @@
 """The loop: data → game.step → log, preview, checkpoint; stages, resuming, and what to do when things go wrong."""
 
-import errno
-import os
 import time
 from collections.abc import Iterator, Mapping
-from contextlib import contextmanager, nullcontext, suppress
+from contextlib import nullcontext, suppress
 from functools import partial
 from math import ceil
 from pathlib import Path
@@ -14,24 +12,21 @@ import torch
 from torch import Tensor
 
 from simulacra import artifact, checkpoint, figures
-from simulacra.capabilities import Samples
 from simulacra.data import Feed
-from simulacra.data.words import shareable
-from simulacra.distributed import Ranks, agreed, any_rank, barrier, broadcast, launched, process_group
-from simulacra.ema import judged
+from simulacra.distributed import Ranks, agreed, any_rank, barrier, broadcast, launched
 from simulacra.errors import MachineError, UserError
 from simulacra.game import Clock, NonFinite, Stage, Table, split
 from simulacra.health.alarm import ALARMS
 from simulacra.health.watch import Watch
-from simulacra.interruption import Interruption, watched
+from simulacra.interruption import Interruption
 from simulacra.journal import Events, Log, Progress, Silent, Standing, clock_face, progress
-from simulacra.memory import doubling, is_out_of_memory, micro_batches_that_fit
+from simulacra.keeping import Keeper
+from simulacra.memory import doubling, micro_batches_that_fit
 from simulacra.models.base import Model
 from simulacra.precision import autocast
 from simulacra.runfolder import environment
-from simulacra.scorebook import ScoreBook, listing, of_subject
-from simulacra.session import Session, has_convolutions, settle
-from simulacra.settings import RunOptions
+from simulacra.scorebook import ScoreBook
+from simulacra.session import Session, has_convolutions
 from simulacra.warmstart import warm_start
 
 PREPARED, PREPARED_NUMBERS = 10_000, 2**25  # rows at most for `Plan.prepare`, a fair choice, and numbers in them
@@ -50,39 +45,6 @@ class Run(NamedTuple):
     interrupted: int | None
 
 
-def train(
-    recipe: str, *, out: str | Path, data: str | None = None, origin: str | Path | None = None, **options: Any
-) -> Run:
-    """Train `recipe` on `data` in the folder `out`, or go on where that folder stopped.
-
-    `options` are those of a run (`settings.RunOptions`: steps, seed, device, ...) and of the recipe, nested ones with a
-    double underscore for the dot (`optimizer__lr=1e-3`). `origin`: a run or artifact to start the players from.
-
-    Raises UserError for mistakes in what is asked for, MachineError where the machine or the training itself failed;
-    the last checkpoint is whole then.
-    """
-    run = {name: value for name, value in options.items() if name in RunOptions.model_fields}
-    own = {name.replace("__", "."): value for name, value in options.items() if name not in run}
-    return play(settle(recipe, out=out, data=data, origin=origin, run=run, recipe=own))
-
-
-def play(session: Session) -> Run:
-    """Train as `session` says. Raises as `train` does."""
-    with (
-        process_group(session.device),
-        watched() as interruption,
-        _machine_errors(session),
-        _torch_settings(session.options.deterministic),
-    ):
-        trainer = Trainer(session, interruption)
-        try:
-            return trainer.run()
-        except (RuntimeError, MemoryError) as error:
-            if not is_out_of_memory(error):
-                raise
-        raise MachineError(f"out of memory at batch {session.plan.batch}: {trainer.what_fits()}")
-
-
 class Trainer:
     """Plays a session's stages to the end of its budget."""
 
@@ -96,13 +58,13 @@ class Trainer:
         self.table = (Ranks if launched() else Table)(self.options.micro_batches, precision)
         self.log, self.events = Log(self.folder.path), Events(self.folder.path)
         self.progress: Progress = Silent()
+        self.keeper = Keeper(session, self.table)
         self.watch = Watch(session, self.log, self._say)
         self._feed: tuple[int, Feed] | None = None
         self._began = 0.0
         self._marked = (0.0, 0)  # when and at which step the speed was last taken
         self._resumed = 0.0  # seconds of training when this process, or its last rollback, began
         self._done: dict[str, float] = {}  # seconds of training at the last preview, and at the last evaluation
-        self._model_at = 0  # the step of the artifact
         self._pending: dict[str, float] = {}  # the newest value of every term since the last line of the log
 
     @property
@@ -112,7 +74,7 @@ class Trainer:
 
     def run(self) -> Run:
         """Train from where the folder is to the end of the budget, or until interrupted."""
-        self._check_parts()
+        self.plan.check_parts(self.table.size, self.options.micro_batches)
         if self.leads:
             self.folder.prepare()
         barrier(self.table)
@@ -126,21 +88,6 @@ class Trainer:
             return self._finish()
 
     # Starting
-
-    def _check_parts(self) -> None:
-        """Means over ranks are means over rows only where every rank has as many; and no part may split a pack."""
-        batch, ranks = self.plan.batch, self.table.size
-        if batch % ranks and any(stage.game.optimizers for stage in self.plan.stages):
-            even = max(batch // ranks, 1) * ranks
-            raise UserError(f"a batch of {batch} cannot be dealt evenly to {ranks} processes: give --batch {even}")
-        if not self.plan.splits(batch // ranks, self.options.micro_batches):
-            sizes = sorted(set(split(batch // ranks, self.options.micro_batches)))
-            wanted = f"packs of {self.plan.pack} and " if self.plan.pack > 1 else ""
-            raise UserError(
-                f"a batch of {batch} in {ranks} processes and {self.options.micro_batches} micro-batches has "
-                f"{' or '.join(map(str, sizes))} rows at a time, the game wants {wanted}at least {self.plan.least}: "
-                f"choose another --batch or --micro-batches"
-            )
 
     def _start(self) -> None:
         lines: list[str] = []
@@ -338,7 +285,7 @@ class Trainer:
     def _preview(self) -> None:
         if self.leads:
             self.watch.probe(self.step)
-            with self._judged():
+            with self.keeper.judged():
                 place = partial(self.folder.preview, self.step)
                 figures.write(self.plan.model, self.session.source, place, self.options.seed)
 
@@ -352,7 +299,7 @@ class Trainer:
         if self.leads:
             from simulacra.training_scores import score_in_training
 
-            for line in score_in_training(self.session, self.step, self._judged, self._pending):
+            for line in score_in_training(self.session, self.step, self.keeper.judged, self._pending):
                 self._say(line)
         barrier(self.table)
         self._began += time.monotonic() - began
@@ -365,59 +312,19 @@ class Trainer:
         if any_rank(self.table, self.leads and self.step > 0 and not scored(self.session, self.step)):
             self._evaluate()
             self._tell()
-            self._model_at = 0  # its card is to list them
-
-    @contextmanager
-    def _judged(self) -> Iterator[str]:
-        averages = [player.averaged for player in self.plan.players.values() if player.averaged]
-        model = self.plan.model
-        with judged(model, averages, lambda: model.training_passes(self.options.seed)) as words:
-            yield words
+            self.keeper.model_at = 0  # its card is to list them
 
     # Keeping
 
     def _save(self) -> None:
-        """A checkpoint, and the artifact as of it."""
-        stage = self.session.timeline.at(self.step).stage
-        tensors = checkpoint.collect(self.plan.players, self.plan.stages[stage].game, self.table)
-        if not self.leads:
-            return
-        facts = {"stage": stage, "attempt": self.attempt, "seconds": self.elapsed, "pending": self._pending}
-        checkpoint.write(self.folder.checkpoints, self.step, tensors, facts, self.options.keep)
-        if self.step:
-            self._save_model()
-
-    def _save_model(self) -> None:
-        others = {n: p.module for n, p in self.plan.players.items() if p.module is not self.plan.model}
-        model, seed = self.plan.model, self.options.seed
-        with self._judged() as words:
-            artifact.save(
-                model,
-                self.folder.model,
-                facts=self._card(words),
-                training=others if self.options.with_training else None,
-                samples=model.sample(64, seed=seed).cpu() if isinstance(model, Samples) else None,
-            )
-        self._model_at = self.step
-
-    def _card(self, weights: str) -> dict[str, Any]:
-        source, recipe = self.session.source, self.session.recipe
-        return {
-            "weights": weights,
-            "recipe": recipe.name,
-            "paper": recipe.paper,
-            "data": shareable(source.word),
-            "summary": source.summary,
-            "steps": self.step,
-            "seed": self.options.seed,
-            "scores": listing(of_subject(ScoreBook(self.folder.path).read(), kind="training", step=self.step)),
-        }
+        facts = {"attempt": self.attempt, "seconds": self.elapsed, "pending": self._pending}
+        self.keeper.save(self.step, facts)
 
     def _finish(self) -> Run:
         if self._last() != self.step:
             self._save()
-        if self.leads and self._model_at != self.step:  # a kill may have come between checkpoint and artifact
-            self._save_model()
+        if self.leads and self.keeper.model_at != self.step:  # a kill may have come between checkpoint and artifact
+            self.keeper.save_model(self.step)
         if self.leads:
             ended = {"step": self.step, "seconds": round(self.elapsed, 1), "signal": self.interruption.number}
             self.folder.write("recipe.json", self.session.record | {"ended": ended})
@@ -492,29 +399,3 @@ class Trainer:
             return "not even the fewest rows at a time fit: choose a smaller network or image size"
         rows = f"{-(-batch // number)} of {batch} rows at a time"
         return f"--micro-batches {number} fits ({rows}), or try a smaller --batch in another --out"
-
-
-@contextmanager
-def _torch_settings(deterministic: bool) -> Iterator[None]:
-    """Inside, deterministic kernels if so; afterwards torch's random state and switches are as they were."""
-    before = torch.are_deterministic_algorithms_enabled()
-    with torch.random.fork_rng():
-        torch.use_deterministic_algorithms(deterministic or before)
-        try:
-            yield
-        finally:
-            torch.use_deterministic_algorithms(before)
-
-
-@contextmanager
-def _machine_errors(session: Session) -> Iterator[None]:
-    """Say what the machine lacked, in one line."""
-    try:
-        yield
-    except OSError as error:
-        reason = os.strerror(error.errno) if error.errno else str(error)
-        way_out = "free some space" if error.errno == errno.ENOSPC else "check the disk and its permissions"
-        raise MachineError(
-            f"{reason}, at {error.filename or session.folder.path}: {way_out} and give the same command "
-            f"again, it goes on from the last checkpoint"
-        ) from None

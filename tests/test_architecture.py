@@ -42,7 +42,8 @@ MAY_IMPORT = {
 IMPORTED_BY = {
     "recipes*": ("recipes*", "session", "benchmark", "cli*"),
     "health*": ("health*", "trainer", "cli*"),
-    "trainer": ("cli*",),
+    "trainer": ("training",),
+    "training": ("cli*",),
     "benchmark": ("cli*",),
     "cli*": ("cli*", "__main__"),
     "__main__": (),

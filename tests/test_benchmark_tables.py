@@ -51,7 +51,7 @@ from simulacra.models.infogan import InfoGAN, InfoGANConfig
 from simulacra.protocol import Protocol
 from simulacra.recipes import find
 from simulacra.settings import RunOptions
-from simulacra.trainer import train
+from simulacra.training import train
 
 MODULES = (
     *(amortisation, autoencoders, boltzmann, chains, conditional, endurance, few_images, few_labels),

@@ -17,7 +17,7 @@ TINY = ("--width", "4", "--latent", "3", "--quiet")
 @pytest.fixture(scope="module")
 def run(tmp_path_factory: pytest.TempPathFactory) -> Path:
     """A finished little run."""
-    from simulacra.trainer import train
+    from simulacra.training import train
 
     folder = tmp_path_factory.mktemp("cli") / "run"
     train("dcgan", data="digits", out=folder, steps=4, width=4, latent=3, quiet=True)

@@ -37,7 +37,7 @@ def test_an_extractor_needs_labels(command: Cli, tmp_path: Path) -> None:
 
 
 def test_truncated_samples(command: Cli, tmp_path: Path) -> None:
-    from simulacra.trainer import train
+    from simulacra.training import train
 
     train("gan", data="digits", out=tmp_path / "run", steps=1, width=8, latent=3, quiet=True)
     place = tmp_path / "run"

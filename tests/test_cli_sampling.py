@@ -6,7 +6,7 @@ import numpy as np
 import pytest
 
 from simulacra.data import open_data
-from simulacra.trainer import train
+from simulacra.training import train
 from tests.conftest import Cli
 
 

@@ -18,7 +18,7 @@ from simulacra.game import Table as Place
 from simulacra.models.cogan import CoGAN, CoGANConfig, CoupledAdversary
 from simulacra.networks.coupled import CoupledDiscriminator, CoupledGenerator
 from simulacra.recipes import find
-from simulacra.trainer import train
+from simulacra.training import train
 
 SPEC = Spec(kind="image", shape=(1, 9, 12), classes=tuple("abc"))
 SMALL = CoGANConfig(network="dcgan", norm="batch", prior="uniform", width=2, latent=3, classes=3)

@@ -7,7 +7,7 @@ from pathlib import Path
 import pytest
 
 import simulacra
-from simulacra.trainer import train
+from simulacra.training import train
 from tests.conftest import Cli
 
 GIVEN = {"data": "digits", "width": 8, "latent": 4, "quiet": True, "log_every": 1}

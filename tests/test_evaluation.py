@@ -24,7 +24,7 @@ from simulacra.metrics.neighbours import Neighbours
 from simulacra.protocol import Protocol
 from simulacra.sides import Sides
 from simulacra.subjects import Subject, View
-from simulacra.trainer import train
+from simulacra.training import train
 from tests.conftest import Cli
 
 FEW = ("--samples", 150, "--features", "pixels", "--quiet")

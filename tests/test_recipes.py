@@ -389,7 +389,7 @@ def test_equal_channels_of_a_generator_without_channels_are_refused():
 
 def test_clipping_bounds_the_discriminator_alone(tmp_path):
     from simulacra.artifact import stored
-    from simulacra.trainer import train
+    from simulacra.training import train
 
     given = {"data": "ring", "steps": 3, "width": 8, "latent": 2, "quiet": True, "with_training": True}
     train("gan", out=tmp_path / "run", objective="wasserstein", clip=0.01, **given)

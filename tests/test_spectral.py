@@ -13,7 +13,7 @@ from simulacra.networks.dcgan import Downsampler
 from simulacra.networks.mlp import MLP
 from simulacra.networks.spectral import converge, spectral_norms, spectrally_normalised, stored_norms
 from simulacra.penalties.gradient import gradient_penalty
-from simulacra.trainer import train
+from simulacra.training import train
 
 X = torch.randn(8, 6, generator=torch.Generator().manual_seed(1))
 KINDS = {

@@ -19,7 +19,8 @@ from simulacra.errors import MachineError, UserError
 from simulacra.models.adversary import Adversary
 from simulacra.models.vae import VAE
 from simulacra.play import Table
-from simulacra.trainer import Trainer, train
+from simulacra.trainer import Trainer
+from simulacra.training import train
 
 TINY = {"data": "digits", "width": 4, "latent": 3, "quiet": True, "checkpoint_every": 5, "log_every": 1}
 
@@ -267,7 +268,7 @@ def test_a_model_older_than_the_last_checkpoint_is_written_anew(
     """What a kill between the last checkpoint and its artifact leaves."""
     train("gan", out=tmp_path / "whole", steps=12, **TINY)
     with monkeypatch.context() as patch:
-        patch.setattr("simulacra.trainer.Trainer._save_model", lambda self: None)
+        patch.setattr("simulacra.keeping.Keeper.save_model", lambda self, step: None)
         with pytest.raises(UserError):  # there is no model to return
             train("gan", out=tmp_path / "run", steps=12, **TINY)
     train("gan", out=tmp_path / "run", steps=12, **TINY)

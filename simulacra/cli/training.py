@@ -52,7 +52,7 @@ def train(
     if dry_run:
         print(json.dumps(session.record, indent=1))
         return
-    from simulacra.trainer import play
+    from simulacra.training import play
 
     result = play(session)
     if as_json and int(os.environ.get("RANK", "0")) == 0:

@@ -16,7 +16,7 @@ from torch import Tensor
 
 from simulacra.config import Config
 from simulacra.data.spec import Spec
-from simulacra.errors import unknown
+from simulacra.errors import UserError, unknown
 from simulacra.game import Player, Stage, split
 from simulacra.models.base import Model
 
@@ -64,6 +64,22 @@ class Plan:
     def splits(self, rows: int, parts: int) -> bool:
         """Whether so many rows can be played in so many micro-batches."""
         return all(size % self.pack == 0 and size >= self.least for size in split(rows, parts))
+
+    def check_parts(self, ranks: int, micro_batches: int) -> None:
+        """Raise UserError where a batch cannot be dealt to so many processes and micro-batches: means over ranks are
+        means over rows only where every rank has as many, and no part may split a pack."""
+        batch = self.batch
+        if batch % ranks and any(stage.game.optimizers for stage in self.stages):
+            even = max(batch // ranks, 1) * ranks
+            raise UserError(f"a batch of {batch} cannot be dealt evenly to {ranks} processes: give --batch {even}")
+        if not self.splits(batch // ranks, micro_batches):
+            sizes = sorted(set(split(batch // ranks, micro_batches)))
+            wanted = f"packs of {self.pack} and " if self.pack > 1 else ""
+            raise UserError(
+                f"a batch of {batch} in {ranks} processes and {micro_batches} micro-batches has "
+                f"{' or '.join(map(str, sizes))} rows at a time, the game wants {wanted}at least {self.least}: "
+                f"choose another --batch or --micro-batches"
+            )
 
 
 @dataclass(frozen=True, kw_only=True)

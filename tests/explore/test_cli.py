@@ -11,7 +11,7 @@ from PIL import Image
 from simulacra.artifact import load
 from simulacra.config import Config
 from simulacra.models.base import Model
-from simulacra.trainer import train
+from simulacra.training import train
 from tests.conftest import Cli
 
 

@@ -14,7 +14,7 @@ from simulacra.health.monitor import Monitor
 from simulacra.health.thresholds import DEFAULT
 from simulacra.models.gan import GAN
 from simulacra.session import settle
-from simulacra.trainer import play, train
+from simulacra.training import play, train
 from tests.conftest import Cli
 
 STRONG: dict[str, Any] = {
@@ -263,7 +263,7 @@ def test_networks_that_cannot_be_looked_at_stop_no_training(
         raise ValueError("no samples today")
 
     monkeypatch.setattr(GAN, "prior", broken)
-    monkeypatch.setattr("simulacra.trainer.Trainer._save_model", lambda self: None)
+    monkeypatch.setattr("simulacra.keeping.Keeper.save_model", lambda self, step: None)
     monkeypatch.setattr("simulacra.figures.write", broken_quietly)
     session = settle("gan", out=tmp_path / "run", data="digits", run={"steps": 10}, recipe={"width": 8})
     monkeypatch.setattr("simulacra.artifact.load", lambda *_: session.plan.model)
