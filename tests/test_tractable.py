@@ -23,7 +23,7 @@ from simulacra.models.nade import BLOCK, NADE, NADEConfig
 from simulacra.models.pixelcnn import PixelCNN, PixelCNNConfig
 from simulacra.models.realnvp import RealNVP, RealNVPConfig, most_scales
 from simulacra.networks.couplings import AffineCoupling, CouplingNetwork, checkerboard
-from simulacra.networks.gated import GatedLayer
+from simulacra.networks.gated import GATED, GatedLayer, GatedPixels, gate
 from simulacra.networks.masked import MaskedLinear
 from simulacra.optimizers import Adam
 from simulacra.recipes import find
@@ -141,13 +141,30 @@ def test_a_gated_layer_is_that_of_the_paper() -> None:
     assert torch.allclose(across[place], h[place] + out @ (both[:3].tanh() * both[3:].sigmoid()) + layer.out.bias)
 
 
+def test_gated_makes_up_for_the_gate() -> None:
+    torch.manual_seed(0)
+    features = gate(torch.randn(4, 512, 64, 64)).square().mean().sqrt()
+    assert features.item() * GATED == pytest.approx(1.0, abs=0.005)
+
+
+def test_the_vertical_stack_hears_the_image_down_to_its_last_layer() -> None:
+    """How much a place varies from image to image, layer by layer."""
+    torch.manual_seed(0)
+    network = GatedPixels(32, 8, 3, 1, 8)
+    v, spread = torch.randn(16, 2, 14, 14).sign(), []
+    for layer in network.layers:
+        v, _, _ = layer.vertical(v, torch.zeros(16, v.shape[1], layer.reach, 14))
+        spread.append(v[:, :, 7:].std(0).mean().item())
+    assert min(spread) > 0.1, spread
+
+
 @pytest.mark.parametrize(("depth", "first", "reach"), [(2, 1, 1), (1, 3, 2), (0, 2, 1), (8, 3, 1)])
 def test_a_pixelcnn_has_no_blind_spot(depth: int, first: int, reach: int) -> None:
     """The field is exactly what the reaches allow; above the own row it is a whole trapezium, without the wedge at the
     right that masked convolutions of one stack miss."""
     spec = images(1, 7, 9)
     torch.manual_seed(0)
-    config = PixelCNNConfig(width=3, depth=depth, first=first, reach=reach, head=4)
+    config = PixelCNNConfig(width=3, depth=depth, first=first, reach=reach, head=32)
     found = dependence(PixelCNN(config, spec).double(), spec) > 0
     assert torch.equal(found, reachable(7, 9, [first] + [reach] * depth))
     middle = found[4 * 9 + 4].view(7, 9)

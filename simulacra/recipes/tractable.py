@@ -12,6 +12,7 @@ from simulacra.models.made import MADE, MADEConfig
 from simulacra.models.nade import NADE, NADEConfig
 from simulacra.models.pixelcnn import PixelCNN, PixelCNNConfig
 from simulacra.models.realnvp import RealNVP, RealNVPConfig, most_scales
+from simulacra.optimizers import Adam
 from simulacra.recipes import Plan, budget, recipe
 from simulacra.recipes.single import SingleOptions, single
 
@@ -41,6 +42,7 @@ class MADEOptions(MADEConfig, SingleOptions):
 class PixelCNNOptions(PixelCNNConfig, SingleOptions):
     """Options of the recipe `pixelcnn`."""
 
+    optimizer: Adam = Adam(lr=3e-3)
     batch: int = Field(default=32, ge=1, description="images per step")
 
 
