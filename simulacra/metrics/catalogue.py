@@ -25,7 +25,7 @@ HOMES = {
     "class_accuracy": ("ClassAccuracy",),
     "classification": ("ClassificationAccuracy",),
     "parzen": ("Parzen",),
-    "likelihood": ("ELBO", "IWAE"),
+    "likelihood": ("LogLikelihood", "IWAE"),
     "energy": ("AIS", "Chib"),
     "hamiltonian": ("HamiltonianAIS",),
     "amortisation": ("AmortisationGap",),
